@@ -1,0 +1,143 @@
+/*
+ * The settings of an instance, as plain data. lib/conf/table.c has one row per
+ * setting ({block, name, type, offset, default, range, help}) from which come
+ * the parser, the defaults, `config show|explain`, posthorn.conf(5) and shell
+ * completion: to add a setting, add a field here and a row there.
+ *
+ * A struct settings is immutable once parsed and owned by whoever parsed it;
+ * its strings live in its arena. Sizes are bytes, times milliseconds.
+ */
+#ifndef LIB_CONF_SETTINGS_H
+#define LIB_CONF_SETTINGS_H
+
+#include "lib/base/arena.h"
+#include "lib/base/buf.h"
+#include "lib/base/err.h"
+
+enum conf_tls { CONF_TLS_OFF, CONF_TLS_OPTIONAL, CONF_TLS_REQUIRED, CONF_TLS_IMPLICIT };
+enum conf_proto { CONF_SMTP, CONF_SUBMISSION, CONF_LMTP, CONF_IMAP, CONF_POP3, CONF_SIEVE, CONF_HTTP };
+
+/* An address range: 16 bytes (IPv4 mapped into ::ffff:0:0/96) and a prefix length. */
+struct conf_net {
+	unsigned char addr[16];
+	unsigned prefix;
+};
+struct conf_nets {
+	struct conf_net *v;
+	size_t n;
+};
+
+/* One `listen PROTO { ... }` block; PROTO smtp, submission, submissions, lmtp,
+ * imap, imaps, ... (the s-forms have tls implicit). */
+struct conf_listen {
+	struct str name;        /* "submissions"; a second of the kind: as named by the block */
+	enum conf_proto proto;
+	struct str address;     /* "127.0.0.1", "::", "0.0.0.0" */
+	unsigned port;
+	enum conf_tls tls;
+	bool auth;              /* AUTH offered */
+	bool plaintext_auth;    /* AUTH allowed without TLS (settings.plaintext_auth_nets too) */
+	bool proxy;             /* PROXY v1/v2 header expected from trust_proxy addresses */
+};
+
+struct conf_tls_pair {
+	struct str cert_file, key_file; /* the master reads them and hands the bytes on */
+};
+
+struct settings {
+	struct arena *arena;
+
+	/* instance */
+	struct str hostname;           /* in greetings and trace headers */
+	struct str base_dir;           /* root of the instance's files */
+	struct str run_dir, spool_dir, store_dir, dir_dir; /* default: base_dir/{run,spool,store,directory} */
+	struct str user_prefix;        /* system users: "posthorn" -> posthorn-smtpd ... */
+	bool sandbox;                  /* made by `posthorn sandbox` */
+	struct str log_level;          /* debug, info, warn, error */
+	struct str log_file;           /* empty: standard error */
+	struct str metrics_address;    /* "127.0.0.1:9090"; or a UNIX socket path; empty: off */
+
+	struct conf_listen *listen;
+	size_t n_listen;
+	struct conf_tls_pair *tls;
+	size_t n_tls;
+	struct conf_nets trust_proxy;      /* who may say XCLIENT and PROXY */
+	struct conf_nets relay_from;       /* who may relay without AUTH */
+	struct conf_nets plaintext_auth_from; /* where AUTH is allowed without TLS: loopback */
+	struct str *domains;               /* local domains named in the config (more in the directory) */
+	size_t n_domains;
+
+	/* process counts; 0: from the number of cores */
+	unsigned smtpd_processes, imapd_processes, maild_processes, mimed_processes;
+
+	/* SMTP limits */
+	uint64_t message_size_limit;       /* 50M */
+	unsigned recipient_limit;          /* 1000 a message */
+	unsigned hop_limit;                /* 50 Received lines */
+	unsigned error_limit;              /* 20 errors, then 421 */
+	unsigned command_limit;            /* 10,000 commands outside transactions a session */
+	uint64_t header_size_limit;        /* 256K in all */
+	uint64_t smtp_timeout_ms;          /* 5m */
+	uint64_t smtp_data_timeout_ms;     /* 3m without progress */
+	unsigned smtp_sessions, smtp_sessions_per_address; /* 0: no limit */
+	struct str recipient_delimiter;    /* "+" */
+
+	/* spool */
+	uint64_t spool_segment_size;       /* 64M */
+	uint64_t spool_size_limit;         /* 0: what the disk has */
+	uint64_t spool_min_free;           /* 452 below this many free bytes */
+	uint64_t queue_lifetime_ms;        /* 5d */
+	uint64_t retry_min_ms, retry_max_ms; /* 1m, 4h */
+	unsigned queue_recipient_limit;    /* recipients in memory, 2,000,000 */
+	uint64_t checkpoint_interval_ms;
+
+	/* store */
+	unsigned store_threads;            /* a maild's workers; 0: 16 */
+	unsigned open_accounts;            /* LRU bound; 0: from the descriptor limit */
+	uint64_t default_quota;            /* bytes; 0: none */
+	bool flag_durability_now;          /* flags are synced before OK */
+	unsigned take_in_files;            /* 100: sweep an account's new/ at that many */
+	uint64_t take_in_after_ms;         /* 10m */
+
+	/* IMAP */
+	unsigned imap_sessions, imap_sessions_per_user; /* 0: no limit; 50 */
+	uint64_t imap_idle_limit_ms;       /* 30m */
+	uint64_t imap_login_timeout_ms;    /* 1m */
+	uint64_t imap_keepalive_ms;        /* 2m: "* OK Still here" during IDLE */
+	uint64_t imap_append_limit;        /* = message_size_limit */
+
+	/* authd */
+	unsigned auth_threads;             /* hashing threads; 0: cores */
+	uint64_t auth_delay_max_ms;        /* growing delay on failures */
+	unsigned password_cost;            /* yescrypt cost, 1..11; 5 */
+};
+
+/* One mistake: where and what. text: "unknown key 'max-szie' in 'listen smtp'
+ * (did you mean 'max-size'?)". */
+struct conf_error {
+	struct str file;
+	unsigned line, col;
+	bool warning;
+	struct str text;
+};
+struct conf_errors {
+	struct conf_error *v;
+	size_t n;
+};
+
+/* Parses a file (with its includes) or a text already flattened; all mistakes
+ * in one run. The settings, or NULL when any is not a warning; the errors live
+ * in errors_arena. */
+struct settings *settings_load(const char *path, struct arena *errors_arena,
+    struct conf_errors *ret_errors);
+struct settings *settings_parse(struct str text, const char *name, struct arena *errors_arena,
+    struct conf_errors *ret_errors);
+void settings_free(struct settings **s);
+
+/* The flattened text (includes and secrets resolved) that the master sends to
+ * its children; settings_parse of it gives equal settings. */
+void settings_text(const struct settings *s, struct buf *out);
+
+bool conf_nets_has(const struct conf_nets *nets, const unsigned char addr[static 16]);
+
+#endif
