@@ -241,4 +241,14 @@ int deliver_request_get(struct str body, struct arena *a, struct deliver_request
 void deliver_results_put(struct buf *b, const struct deliver_result *r, size_t n);
 int deliver_results_get(struct str body, struct arena *a, struct deliver_result **ret, size_t *ret_n);
 
+/* MSG_STORE_LOW_WATER: a `delivered` row whose spool id is below mark and not in
+ * open (ascending) is needed no longer: its result is durable in the spool. */
+struct low_water {
+	uint64_t mark;
+	uint64_t *open;
+	size_t n;
+};
+void low_water_put(struct buf *b, const struct low_water *w);
+int low_water_get(struct str body, struct arena *a, struct low_water *ret);
+
 #endif

@@ -25,6 +25,7 @@ struct envelope_rcpt {
 	enum rcpt_route route;
 	uint64_t account;
 	uint32_t volume, slot;
+	uint64_t quota;          /* of the account as resolved, bytes; 0: none */
 	struct str next_hop;
 	struct str detail;       /* the part after the delimiter of user+detail */
 	struct str extra;        /* unknown fields, TLV */
