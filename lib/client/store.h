@@ -14,6 +14,8 @@
  *
  * Commit has three results (DESIGN section 5): 0 done; a wire_error failed;
  * -ESTALE lost (outcome unknown or the handle is void: attach and select anew).
+ * The strings of a wire_error are in the call's arena; without one they last until
+ * the next call on the handle.
  */
 #ifndef LIB_CLIENT_STORE_H
 #define LIB_CLIENT_STORE_H
@@ -42,6 +44,7 @@ enum {
 	MSG_STORE_APPEND = MSG_TYPE(ROLE_MAILD, 30),
 	MSG_STORE_STATUS = MSG_TYPE(ROLE_MAILD, 31),
 	MSG_STORE_QUOTA = MSG_TYPE(ROLE_MAILD, 32),
+	MSG_STORE_RENEW = MSG_TYPE(ROLE_MAILD, 33),
 	MSG_STORE_ADMIN = MSG_TYPE(ROLE_MAILD, 128),  /* CLI: store check, rebuild, stats */
 	MSG_STORE_EV_CHANGED = MSG_TYPE(ROLE_MAILD, 192),
 };
@@ -65,12 +68,17 @@ struct uid_set {
 struct store_account; /* an attached account in a front end */
 
 /* Attaches with a sealed ticket. fn is called (loop's thread) for each change
- * of the account, and with mailbox 0 when the handle became void (maild died,
- * account revoked): attach again or say goodbye. */
+ * of the account, and once with mailbox 0 when the handle became void (maild died,
+ * account revoked): attach again or say goodbye; fn may be called while a call on
+ * the handle waits, which then gives -ESTALE. A handle lives as long as its
+ * ticket: store_renew with a fresh one (auth_renew) keeps it; -EACCES when the
+ * ticket is not of this account. *ret_handles (may be NULL): how many handles the
+ * account has now, this one included, over all front ends. */
 int store_attach(struct str ticket, uint32_t slot,
     void (*fn)(void *arg, uint32_t mailbox, uint64_t modseq), void *arg,
-    struct store_account **ret, struct err *e);
+    struct store_account **ret, unsigned *ret_handles, struct err *e);
 void store_detach(struct store_account **a);
+int store_renew(struct store_account *a, struct str ticket, struct wire_error *we);
 
 struct store_mailbox {
 	uint32_t id;
@@ -114,7 +122,8 @@ struct store_view {
 	void *map;              /* private mapping of the memfd that maild handed over */
 	size_t map_size;
 };
-/* claim_recent: a read-write SELECT takes \Recent from the messages it shows. */
+/* claim_recent: a read-write SELECT takes \Recent from the messages it shows: the
+ * answer's first_recent is the value before the claim. */
 int store_select(struct store_account *a, uint32_t mailbox, bool claim_recent, struct arena *ar,
     struct store_view *ret, struct wire_error *we);
 void store_view_done(struct store_view *v); /* unmaps */
