@@ -150,6 +150,32 @@ log_event(enum log_level level, const char *ev, size_t n, const struct log_field
 	buf_done(&b);
 }
 
+static size_t
+put_word(char *line, size_t at, size_t max, const char *word)
+{
+	while (*word && at < max)
+		line[at++] = *word++;
+	return at;
+}
+
+void
+log_signal(const char *ev, const char *key, unsigned long n)
+{
+	char line[256], digits[24], *d = digits + sizeof digits;
+	const char *words[] = { "lvl=warn p=", self.program, " ev=", ev, " ", key, "=", NULL };
+	size_t at = 0;
+
+	*--d = '\0';
+	do
+		*--d = (char)('0' + n % 10);
+	while (n /= 10);
+	for (size_t i = 0; words[i]; i++)
+		at = put_word(line, at, sizeof line - sizeof digits - 1, words[i]);
+	at = put_word(line, at, sizeof line - 1, d);
+	line[at++] = '\n';
+	write_all(str_from(line, at));
+}
+
 void
 log_batch(bool on)
 {

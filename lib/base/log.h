@@ -46,6 +46,10 @@ extern enum log_level log_threshold;
 void log_init(const char *program, unsigned instance, int fd);
 void log_event(enum log_level level, const char *ev, size_t n, const struct log_field *f);
 
+/* A WARN line from a signal handler: no time stamp, one number, no locks and no
+ * memory taken. */
+void log_signal(const char *ev, const char *key, unsigned long n);
+
 /* Lines are gathered until log_flush (or 32 KiB) when batching is on: the event
  * loop turns it on and flushes at the end of each turn. WARN and ERROR are
  * written at once. Per thread. */

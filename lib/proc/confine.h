@@ -1,10 +1,20 @@
 /*
  * Confinement: what a process may do once it has its descriptors. Each program
  * names a kind (one file per kind: confine_front.c, ...), and may add paths.
- * Started as root: its own uid and, where the kind says so, an empty chroot.
- * Always: no_new_privs, not dumpable, rlimits, seccomp (unknown calls get ENOSYS
- * and a log line; none of kill, ptrace, process_vm_*, pidfd_getfd, execve),
- * Landlock where the kernel has it.
+ *
+ * Started as root with a system user named: its uid and gid, no groups, no
+ * capabilities, and for fronts an empty root directory. Always: no_new_privs,
+ * not dumpable, rlimits, seccomp, and Landlock where the kernel has it.
+ *
+ * seccomp: a call that the kind's table does not list returns ENOSYS and is
+ * logged once per process and call (event `confine.denied`); the process goes
+ * on. No kind lists kill, ptrace, process_vm_*, pidfd_getfd, fork or execve;
+ * tgkill reaches the process itself only. A thread must not block SIGSYS, or
+ * the kernel ends the process at an unlisted call.
+ *
+ * POSTHORN_SECCOMP=log in the environment, and a sanitizer build, log unlisted
+ * calls but run them; a sanitizer build also does without Landlock and chroot
+ * (its runtime opens files).
  */
 #ifndef LIB_PROC_CONFINE_H
 #define LIB_PROC_CONFINE_H
@@ -29,9 +39,20 @@ struct confine_spec {
 	unsigned max_fds;         /* RLIMIT_NOFILE; 0: 65,536 or what is allowed */
 	/* Filled by init for kinds with files; ends with path NULL. */
 	struct confine_path paths[8];
+	/* Runs first: loads what cannot be loaded later (character set
+	 * converters). The time zone and OpenSSL's providers and error texts are
+	 * loaded for everybody. May be NULL. */
+	void (*preload)(void);
 };
 
-/* uid name of the role's system user, such as "posthorn-smtpd". */
-int confine(const struct confine_spec *spec, const char *role, struct err *e);
+/* Confines this process, for good, and every thread it starts later; call it
+ * before there are any. user: the role's system user, such as "posthorn-smtpd";
+ * empty or NULL: the uid stays what it is. Who was not started as root keeps
+ * his uid too. 0, or negative: the process must not go on. */
+int confine(const struct confine_spec *spec, const char *user, struct err *e);
+
+/* What confine did, for the log: "uid=posthorn-smtpd chroot=yes landlock=7
+ * seccomp=enforce". Static. */
+const char *confine_summary(void);
 
 #endif

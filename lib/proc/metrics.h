@@ -39,5 +39,8 @@ struct metric *metric_labelled(enum metric_kind kind, const char *name, const ch
 
 /* All registered metrics as text lines with a proc="NAME.N" label added. */
 void metrics_put(struct buf *b, const char *proc, unsigned instance);
+/* The texts of several processes as one: the lines of each family together,
+ * its HELP and TYPE once, as Prometheus demands. */
+void metrics_merge(struct buf *b, const struct str *texts, size_t n);
 
 #endif

@@ -1,0 +1,34 @@
+/* The system call tables of the kinds, and how confine.c reads them. */
+#ifndef LIB_PROC_CONFINE_PRIVATE_H
+#define LIB_PROC_CONFINE_PRIVATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A system call that is allowed: always (test NONE), or when argument `arg`,
+ * masked, equals want. Several rows of one call are alternatives. */
+struct confine_call {
+	int nr;
+	enum { CALL_ANY, CALL_ARG } test;
+	unsigned arg;
+	uint64_t mask, want;
+};
+
+#define ALLOW(name) { SCMP_SYS(name), CALL_ANY, 0, 0, 0 }
+#define ALLOW_ARG(name, arg, want) { SCMP_SYS(name), CALL_ARG, (arg), UINT64_MAX, (want) }
+#define ALLOW_MASK(name, arg, mask, want) { SCMP_SYS(name), CALL_ARG, (arg), (mask), (want) }
+
+struct confine_table {
+	const struct confine_call *calls;
+	size_t n;
+	bool chroot; /* an empty root when started as root */
+};
+
+extern const struct confine_table confine_front, confine_store, confine_pure;
+
+/* confine_seccomp.c. log_only: unlisted calls are logged and run. */
+int confine_seccomp(const struct confine_table *t, bool log_only, struct err *e);
+/* confine_landlock.c. The kernel's Landlock version, 0 when it has none. */
+int confine_landlock(const struct confine_path *paths, struct err *e);
+
+#endif
