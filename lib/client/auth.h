@@ -20,6 +20,16 @@ enum {
 /* Accounts hash to this many slots; slot % maild_processes is the maild. */
 #define ACCOUNT_SLOTS 4096
 
+/* The slot of an account id: for ever the same. */
+static inline uint32_t
+account_slot(uint64_t account)
+{
+	account ^= account >> 31;
+	account *= UINT64_C(0x7fb5d329728ea185);
+	account ^= account >> 27;
+	return (uint32_t)(account % ACCOUNT_SLOTS);
+}
+
 enum resolve_kind {
 	RESOLVE_ACCOUNT = 1,
 	RESOLVE_NO_USER,      /* our domain, nobody of that name: 550 5.1.1 */
@@ -71,6 +81,20 @@ struct account_record {
 /* maild's call. 0, -ENOENT, or no answer now. */
 int auth_account(uint64_t account, struct arena *a, struct account_record *ret);
 
+/* The body of MSG_AUTH_EV_CHANGED, sent to every caller of authd as soon as the
+ * change is durable. Tickets of an older generation are void; when the account
+ * is not enabled, or gone, so are all. Whoever remembers answers of authd
+ * forgets them. account 0: the domains changed. */
+struct auth_changed {
+	uint64_t account;
+	uint64_t generation;
+	uint32_t volume, slot;
+	bool enabled;          /* false: suspended or deleted */
+	bool deleted;
+	bool purge;            /* deleted, and its mail may go */
+	struct str address;
+};
+
 /* The codecs, for authd and the tests. */
 void resolve_answer_put(struct buf *b, const struct resolve_answer *r);
 int resolve_answer_get(struct str body, struct resolve_answer *ret);
@@ -80,5 +104,12 @@ void login_answer_put(struct buf *b, const struct login_answer *r);
 int login_answer_get(struct str body, struct login_answer *ret);
 void account_record_put(struct buf *b, const struct account_record *r);
 int account_record_get(struct str body, struct account_record *ret);
+void auth_changed_put(struct buf *b, const struct auth_changed *c);
+int auth_changed_get(struct str body, struct auth_changed *ret);
+/* Requests of one field: the address, the ticket, the account id. */
+void auth_ask_put(struct buf *b, struct str what);
+int auth_ask_get(struct str body, struct str *ret);
+void auth_ask_id_put(struct buf *b, uint64_t account);
+int auth_ask_id_get(struct str body, uint64_t *ret);
 
 #endif
