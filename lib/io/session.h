@@ -19,6 +19,13 @@
 
 struct session;
 
+/*
+ * `run` serves the complete commands that are buffered and returns SESSION_PARK
+ * when it needs more input at a command boundary (what is buffered stays). The
+ * session layer then sends the gathered output, reads what there is without
+ * waiting, and calls run again or parks. When the peer has gone, run is not
+ * called again: close is. Within a command run may wait (stream_fill, calls).
+ */
 enum session_next { SESSION_PARK, SESSION_CLOSE };
 enum session_reason {
 	SESSION_NEW,    /* first call: greet (and shake hands on an implicit-TLS port) */

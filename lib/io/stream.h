@@ -36,9 +36,13 @@ void stream_timeout(struct stream *s, uint64_t ms);
 /* What is buffered, valid until the next fill or consume. */
 struct str stream_peek(const struct stream *s);
 void stream_consume(struct stream *s, size_t n);
+/* Puts n bytes back in front of the input: what a stream_read took too much. */
+void stream_unread(struct stream *s, const void *p, size_t n);
 /* Reads at least one more byte: its count, 0 at end of input, -ENOBUFS when
  * in_max bytes are buffered already. Flushes output first when it must wait. */
 ssize_t stream_fill(struct stream *s);
+/* The same without waiting: -EAGAIN when nothing is there. */
+ssize_t stream_try_fill(struct stream *s);
 /* Reads straight into p (buffered bytes first): count, 0 at end of input. */
 ssize_t stream_read(struct stream *s, void *p, size_t n);
 /* Exactly n bytes or a failure (-EPIPE when the input ends before). */

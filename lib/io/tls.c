@@ -1,0 +1,435 @@
+/*
+ * TLS contexts; see tls.h. A server context holds one SSL_CTX per certificate;
+ * the servername callback switches a handshake to the one whose certificate
+ * covers the name. All of them share one ticket key ring, which turns every
+ * TICKET_KEY_LIFE seconds and keeps the key before, so that resumption works
+ * across reloads. Sessions keep the SSL_CTX they began with (it is counted by
+ * OpenSSL), so a reload drops nobody.
+ */
+#include "lib/io/tls.h"
+
+#include <errno.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+#include "lib/io/tls_private.h"
+
+#define TICKET_KEY_LIFE_MS (12 * 3600 * 1000)
+#define ALPN_MAX 128
+
+struct ticket_key {
+	unsigned char name[16], aes[32], mac[32];
+	uint64_t born_ms;
+};
+
+struct tls_server {
+	SSL_CTX **ctx; /* the first is the default */
+	size_t n;
+	unsigned char alpn[ALPN_MAX]; /* as ALPN sends it: length, name, ... */
+	size_t alpn_n;
+	pthread_mutex_t lock;         /* keys */
+	struct ticket_key keys[2];    /* the current one, and the one before */
+};
+
+struct tls_client {
+	SSL_CTX *ctx;
+};
+
+static int
+ssl_err(struct err *e, const char *what)
+{
+	char text[256] = "unknown reason";
+	unsigned long code = ERR_get_error();
+
+	if (code)
+		ERR_error_string_n(code, text, sizeof text);
+	ERR_clear_error();
+	return err_set(e, -EINVAL, "%s: %s", what, text);
+}
+
+/* ---- session tickets ---- */
+
+static int
+ticket_key_new(struct ticket_key *k)
+{
+	if (RAND_bytes(k->name, sizeof k->name) != 1 || RAND_bytes(k->aes, sizeof k->aes) != 1 ||
+	    RAND_bytes(k->mac, sizeof k->mac) != 1)
+		return -EIO;
+	k->born_ms = clock_ms();
+	return 0;
+}
+
+static void
+ticket_keys_turn(struct tls_server *t)
+{
+	struct ticket_key fresh;
+
+	if (clock_ms() - t->keys[0].born_ms < TICKET_KEY_LIFE_MS || ticket_key_new(&fresh))
+		return;
+	t->keys[1] = t->keys[0];
+	t->keys[0] = fresh;
+}
+
+/* Returns 1: use it, 2: use it and send a fresh ticket, 0: no such key. */
+static int
+ticket_cb(SSL *ssl, unsigned char name[16], unsigned char iv[EVP_MAX_IV_LENGTH],
+    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int enc)
+{
+	struct tls_server *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+	struct ticket_key k;
+	OSSL_PARAM params[3];
+	int which = 0;
+
+	pthread_mutex_lock(&t->lock);
+	ticket_keys_turn(t);
+	if (!enc) {
+		while (which < 2 && memcmp(name, t->keys[which].name, 16) != 0)
+			which++;
+	}
+	if (which < 2)
+		k = t->keys[which];
+	pthread_mutex_unlock(&t->lock);
+	if (which == 2)
+		return 0;
+	if (enc) {
+		memcpy(name, k.name, 16);
+		if (RAND_bytes(iv, 16) != 1 ||
+		    !EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, k.aes, iv))
+			return -1;
+	} else if (!EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, k.aes, iv)) {
+		return -1;
+	}
+	params[0] = OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, k.mac, sizeof k.mac);
+	params[1] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+	    (char[]){ "SHA256" }, 0);
+	params[2] = OSSL_PARAM_construct_end();
+	if (!EVP_MAC_CTX_set_params(mac, params))
+		return -1;
+	return enc || which == 0 ? 1 : 2;
+}
+
+/* ---- ALPN and SNI ---- */
+
+static int
+alpn_cb(SSL *ssl, const unsigned char **out, unsigned char *outlen, const unsigned char *in,
+    unsigned inlen, void *arg)
+{
+	struct tls_server *t = arg;
+	unsigned char *sel;
+
+	if (!t->alpn_n)
+		return SSL_TLSEXT_ERR_NOACK;
+	if (SSL_select_next_proto(&sel, outlen, t->alpn, (unsigned)t->alpn_n, in, inlen) !=
+	    OPENSSL_NPN_NEGOTIATED)
+		return SSL_TLSEXT_ERR_ALERT_FATAL; /* RFC 7301 section 3.2 */
+	*out = sel;
+	return SSL_TLSEXT_ERR_OK;
+}
+
+static int
+sni_cb(SSL *ssl, int *alert, void *arg)
+{
+	struct tls_server *t = arg;
+	const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+
+	if (!name)
+		return SSL_TLSEXT_ERR_NOACK;
+	for (size_t i = 0; i < t->n; i++) {
+		X509 *cert = SSL_CTX_get0_certificate(t->ctx[i]);
+
+		if (cert && X509_check_host(cert, name, 0, 0, NULL) == 1) {
+			SSL_set_SSL_CTX(ssl, t->ctx[i]);
+			break;
+		}
+	}
+	return SSL_TLSEXT_ERR_OK; /* an unknown name gets the first certificate */
+}
+
+/* ---- server contexts ---- */
+
+static int
+use_chain(SSL_CTX *ctx, struct str pem, struct err *e)
+{
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+	X509 *cert = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+	int r = 0;
+
+	if (!cert || !SSL_CTX_use_certificate(ctx, cert)) {
+		r = ssl_err(e, "cannot read the certificate");
+		goto out;
+	}
+	for (;;) {
+		X509 *ca = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+
+		if (!ca)
+			break;
+		if (!SSL_CTX_add0_chain_cert(ctx, ca)) {
+			X509_free(ca);
+			r = ssl_err(e, "cannot use the certificate chain");
+			break;
+		}
+	}
+	ERR_clear_error(); /* the end of the file is an error to PEM_read */
+out:
+	X509_free(cert);
+	BIO_free(bio);
+	return r;
+}
+
+static int
+use_key(SSL_CTX *ctx, struct str pem, struct err *e)
+{
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+	EVP_PKEY *key = bio ? PEM_read_bio_PrivateKey(bio, NULL, NULL, NULL) : NULL;
+	int r = 0;
+
+	if (!key || !SSL_CTX_use_PrivateKey(ctx, key))
+		r = ssl_err(e, "cannot read the private key");
+	else if (!SSL_CTX_check_private_key(ctx))
+		r = ssl_err(e, "the private key does not belong to the certificate");
+	EVP_PKEY_free(key);
+	BIO_free(bio);
+	return r;
+}
+
+static SSL_CTX *
+server_ctx(struct tls_server *t, const struct tls_pair *p, struct err *e)
+{
+	static const unsigned char sid[] = "posthorn";
+	SSL_CTX *c = SSL_CTX_new(TLS_server_method());
+
+	if (!c) {
+		ssl_err(e, "cannot make a TLS context");
+		return NULL;
+	}
+	SSL_CTX_set_min_proto_version(c, TLS1_2_VERSION);
+	SSL_CTX_set_mode(c, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_NO_RENEGOTIATION |
+	    SSL_OP_NO_COMPRESSION);
+	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
+	SSL_CTX_set_session_id_context(c, sid, sizeof sid - 1);
+	SSL_CTX_set_num_tickets(c, 1);
+	SSL_CTX_set_app_data(c, t);
+	SSL_CTX_set_tlsext_ticket_key_evp_cb(c, ticket_cb);
+	SSL_CTX_set_alpn_select_cb(c, alpn_cb, t);
+	SSL_CTX_set_tlsext_servername_callback(c, sni_cb);
+	SSL_CTX_set_tlsext_servername_arg(c, t);
+	if (use_chain(c, p->cert_pem, e) || use_key(c, p->key_pem, e)) {
+		SSL_CTX_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void
+free_ctxs(SSL_CTX **v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		SSL_CTX_free(v[i]);
+	free(v);
+}
+
+int
+tls_server_reload(struct tls_server *t, const struct tls_pair *pairs, size_t n, struct err *e)
+{
+	SSL_CTX **v;
+
+	if (!n)
+		return err_set(e, -EINVAL, "TLS needs a certificate");
+	v = calloc(n, sizeof *v);
+	if (!v)
+		return err_set(e, -ENOMEM, "out of memory for TLS");
+	for (size_t i = 0; i < n; i++)
+		if (!(v[i] = server_ctx(t, &pairs[i], e))) {
+			free_ctxs(v, i);
+			return -EINVAL;
+		}
+	free_ctxs(t->ctx, t->n);
+	t->ctx = v;
+	t->n = n;
+	return 0;
+}
+
+struct tls_server *
+tls_server_new(const struct tls_pair *pairs, size_t n, struct err *e)
+{
+	struct tls_server *t = calloc(1, sizeof *t);
+
+	if (!t) {
+		err_set(e, -ENOMEM, "out of memory for TLS");
+		return NULL;
+	}
+	pthread_mutex_init(&t->lock, NULL);
+	if (ticket_key_new(&t->keys[0]) || ticket_key_new(&t->keys[1])) {
+		err_set(e, -EIO, "no random bytes for TLS");
+		tls_server_free(&t);
+		return NULL;
+	}
+	if (tls_server_reload(t, pairs, n, e))
+		tls_server_free(&t);
+	return t;
+}
+
+int
+tls_server_alpn(struct tls_server *t, const char *const *protos, size_t n)
+{
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		size_t len = strlen(protos[i]);
+
+		if (len == 0 || len > 255 || at + len + 1 > ALPN_MAX)
+			return -EINVAL;
+		t->alpn[at++] = (unsigned char)len;
+		memcpy(t->alpn + at, protos[i], len);
+		at += len;
+	}
+	t->alpn_n = at;
+	return 0;
+}
+
+void
+tls_server_free(struct tls_server **tp)
+{
+	struct tls_server *t = *tp;
+
+	if (!t)
+		return;
+	free_ctxs(t->ctx, t->n);
+	OPENSSL_cleanse(t->keys, sizeof t->keys);
+	pthread_mutex_destroy(&t->lock);
+	free(t);
+	*tp = NULL;
+}
+
+/* ---- client contexts ---- */
+
+static int
+trust(SSL_CTX *c, struct str pem, struct err *e)
+{
+	BIO *bio = BIO_new_mem_buf(pem.p, (int)pem.n);
+	X509_STORE *store = SSL_CTX_get_cert_store(c);
+	X509 *ca;
+	int n = 0;
+
+	while (bio && (ca = PEM_read_bio_X509(bio, NULL, NULL, NULL))) {
+		n += X509_STORE_add_cert(store, ca) == 1;
+		X509_free(ca);
+	}
+	ERR_clear_error();
+	BIO_free(bio);
+	return n ? 0 : err_set(e, -EINVAL, "no CA certificate could be read");
+}
+
+struct tls_client *
+tls_client_new(struct str ca_pem, bool verify, struct err *e)
+{
+	struct tls_client *t = calloc(1, sizeof *t);
+
+	if (!t || !(t->ctx = SSL_CTX_new(TLS_client_method()))) {
+		ssl_err(e, "cannot make a TLS context");
+		free(t);
+		return NULL;
+	}
+	SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
+	SSL_CTX_set_mode(t->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_verify(t->ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	if (ca_pem.n ? trust(t->ctx, ca_pem, e)
+	             : !SSL_CTX_set_default_verify_paths(t->ctx) && ssl_err(e, "no CA bundle"))
+		tls_client_free(&t);
+	return t;
+}
+
+void
+tls_client_free(struct tls_client **tp)
+{
+	struct tls_client *t = *tp;
+
+	if (!t)
+		return;
+	SSL_CTX_free(t->ctx);
+	free(t);
+	*tp = NULL;
+}
+
+/* ---- connections ---- */
+
+static struct tls_conn *
+conn_new(SSL_CTX *ctx)
+{
+	struct tls_conn *c = calloc(1, sizeof *c);
+
+	if (!c || !(c->ssl = SSL_new(ctx))) {
+		ERR_clear_error();
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+struct tls_conn *
+tls_conn_accept(struct tls_server *t)
+{
+	return conn_new(t->ctx[0]);
+}
+
+struct tls_conn *
+tls_conn_connect(struct tls_client *t, const char *name)
+{
+	struct tls_conn *c = conn_new(t->ctx);
+
+	if (c && name && *name) {
+		SSL_set_tlsext_host_name(c->ssl, name);
+		SSL_set1_host(c->ssl, name);
+	}
+	return c;
+}
+
+void
+tls_conn_describe(struct tls_conn *c)
+{
+	const SSL_CIPHER *cipher = SSL_get_current_cipher(c->ssl);
+	const char *sni = SSL_get_servername(c->ssl, TLSEXT_NAMETYPE_host_name);
+	const unsigned char *alpn;
+	unsigned alpn_n;
+	X509 *peer = SSL_get0_peer_certificate(c->ssl);
+	struct tls_info *i = &c->info;
+
+	snprintf(i->version, sizeof i->version, "%s", SSL_get_version(c->ssl));
+	if (cipher) {
+		snprintf(i->cipher, sizeof i->cipher, "%s", SSL_CIPHER_get_name(cipher));
+		i->bits = (unsigned)SSL_CIPHER_get_bits(cipher, NULL);
+	}
+	snprintf(i->sni, sizeof i->sni, "%s", sni ? sni : "");
+	SSL_get0_alpn_selected(c->ssl, &alpn, &alpn_n);
+	snprintf(i->alpn, sizeof i->alpn, "%.*s", (int)alpn_n, alpn ? (const char *)alpn : "");
+	i->resumed = SSL_session_reused(c->ssl);
+	if (peer) {
+		i->peer_verified = SSL_get_verify_result(c->ssl) == X509_V_OK;
+		X509_NAME_get_text_by_NID(X509_get_subject_name(peer), NID_commonName, i->peer_cn,
+		    sizeof i->peer_cn);
+	}
+}
+
+void
+tls_conn_free(struct tls_conn **cp)
+{
+	struct tls_conn *c = *cp;
+
+	if (!c)
+		return;
+	SSL_free(c->ssl);
+	ERR_clear_error();
+	free(c);
+	*cp = NULL;
+}

@@ -1,0 +1,20 @@
+/* One TLS connection, between tls.c and stream.c. */
+#ifndef LIB_IO_TLS_PRIVATE_H
+#define LIB_IO_TLS_PRIVATE_H
+
+#include <openssl/ssl.h>
+
+#include "lib/io/tls.h"
+
+struct tls_conn {
+	SSL *ssl;
+	bool want_write; /* the last EAGAIN was for output */
+	struct tls_info info;
+};
+
+struct tls_conn *tls_conn_accept(struct tls_server *t);
+struct tls_conn *tls_conn_connect(struct tls_client *t, const char *name);
+void tls_conn_describe(struct tls_conn *c); /* fills info after the handshake */
+void tls_conn_free(struct tls_conn **c);
+
+#endif
