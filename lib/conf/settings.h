@@ -16,6 +16,8 @@
 
 enum conf_tls { CONF_TLS_OFF, CONF_TLS_OPTIONAL, CONF_TLS_REQUIRED, CONF_TLS_IMPLICIT };
 enum conf_proto { CONF_SMTP, CONF_SUBMISSION, CONF_LMTP, CONF_IMAP, CONF_POP3, CONF_SIEVE, CONF_HTTP };
+enum conf_bare_newlines { CONF_BARE_REFUSE, CONF_BARE_CONVERT };
+enum conf_submission_sender { CONF_SENDER_OWN, CONF_SENDER_ANY };
 
 /* An address range: 16 bytes (IPv4 mapped into ::ffff:0:0/96) and a prefix length. */
 struct conf_net {
@@ -46,6 +48,7 @@ struct conf_tls_pair {
 
 struct settings {
 	struct arena *arena;
+	struct conf_origin *origin;    /* one per row of lib/conf/table.h */
 
 	/* instance */
 	struct str hostname;           /* in greetings and trace headers */
@@ -81,6 +84,11 @@ struct settings {
 	uint64_t smtp_data_timeout_ms;     /* 3m without progress */
 	unsigned smtp_sessions, smtp_sessions_per_address; /* 0: no limit */
 	struct str recipient_delimiter;    /* "+" */
+	uint64_t smtp_line_limit;          /* 1M: text lines */
+	unsigned header_count_limit;       /* 1000 */
+	enum conf_bare_newlines smtp_bare_newlines;
+	enum conf_submission_sender submission_sender;
+	uint64_t smtp_memory_limit;        /* 256M: message content in memory, a process */
 
 	/* spool */
 	uint64_t spool_segment_size;       /* 64M */
@@ -112,6 +120,13 @@ struct settings {
 	unsigned password_cost;            /* yescrypt cost, 1..11; 5 */
 };
 
+/* Where a setting of the table was given; file empty: nowhere, it has its default. */
+struct conf_origin {
+	struct str file;
+	unsigned line, col;
+	struct str source;
+};
+
 /* One mistake: where and what. text: "unknown key 'max-szie' in 'listen smtp'
  * (did you mean 'max-size'?)". */
 struct conf_error {
@@ -119,6 +134,7 @@ struct conf_error {
 	unsigned line, col;
 	bool warning;
 	struct str text;
+	struct str source;      /* the line of the file, without its newline */
 };
 struct conf_errors {
 	struct conf_error *v;
@@ -138,6 +154,17 @@ void settings_free(struct settings **s);
  * its children; settings_parse of it gives equal settings. */
 void settings_text(const struct settings *s, struct buf *out);
 
+/* Appends "FILE:LINE:COL: error: TEXT", the source line and a caret under COL. */
+void conf_error_put(struct buf *out, const struct conf_error *e);
+
 bool conf_nets_has(const struct conf_nets *nets, const unsigned char addr[static 16]);
+/* "192.0.2.0/24", "2001:db8::/32", or an address (prefix 128). 0 or -EINVAL: not
+ * an address, a prefix out of range, or bits set behind it. */
+int conf_net_parse(struct str text, struct conf_net *ret);
+void conf_net_put(struct buf *out, const struct conf_net *net);
+/* The address as conf_nets_has wants it; sa is an IPv4 or IPv6 address. False
+ * for other families. */
+struct sockaddr_storage;
+bool conf_addr_of(const struct sockaddr_storage *sa, unsigned char ret[static 16]);
 
 #endif

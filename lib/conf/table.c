@@ -1,0 +1,300 @@
+/*
+ * The table of settings; see table.h. Rows stand in the order in which `config
+ * show` and posthorn.conf(5) list them. A new setting: a field in settings.h, a
+ * row here, a paragraph in posthorn.conf(5) (a test compares the two).
+ */
+#include "lib/conf/table.h"
+
+#include <stddef.h>
+
+#define AT(field) offsetof(struct settings, field)
+#define IN_LISTEN(field) offsetof(struct conf_listen, field)
+#define IN_TLS(field) offsetof(struct conf_tls_pair, field)
+#define N_OF(a) (sizeof(a) / sizeof *(a))
+#define KB 1024ull
+#define MB (1024 * KB)
+#define GB (1024 * MB)
+#define SECOND 1000ull
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define DAY (24 * HOUR)
+
+const struct conf_block conf_blocks[] = {
+	{ "listen", CONF_B_LISTEN, "PROTOCOL [NAME]", "A port that is served." },
+	{ "tls", CONF_B_TLS, "[NAME]", "A certificate and its key; the first block answers where no name fits." },
+	{ "log", CONF_B_PLAIN, "", "What is logged, and where." },
+	{ "metrics", CONF_B_PLAIN, "", "Counters for Prometheus." },
+	{ "processes", CONF_B_PLAIN, "", "How many processes of each kind run." },
+	{ "smtp", CONF_B_PLAIN, "", "Limits of SMTP, submission and LMTP." },
+	{ "spool", CONF_B_PLAIN, "", "The queue." },
+	{ "store", CONF_B_PLAIN, "", "The mail store." },
+	{ "imap", CONF_B_PLAIN, "", "Limits of IMAP." },
+	{ "auth", CONF_B_PLAIN, "", "Log-ins and passwords." },
+};
+const size_t conf_n_blocks = N_OF(conf_blocks);
+
+const struct conf_listen_kind conf_listen_kinds[] = {
+	{ "smtp", CONF_SMTP, 25, false, false },
+	{ "lmtp", CONF_LMTP, 24, false, false },
+	{ "submission", CONF_SUBMISSION, 587, false, true },
+	{ "submissions", CONF_SUBMISSION, 465, true, true },
+	{ "imap", CONF_IMAP, 143, false, true },
+	{ "imaps", CONF_IMAP, 993, true, true },
+};
+const size_t conf_n_listen_kinds = N_OF(conf_listen_kinds);
+
+#define TLS_WORDS "off|optional|required|implicit"
+
+const struct conf_row conf_rows[] = {
+	/* the instance */
+	{ "", "hostname", CONF_T_NAME, AT(hostname), NULL, "the machine's name",
+	    "The name in greetings and in the Received lines that are added.",
+	    .since = "0.1", .reload = true },
+	{ "", "domain", CONF_T_NAMES, AT(domains), NULL, "none",
+	    "Domains whose mail is stored here, in addition to those made by `posthorn domain add`. May be given several times.",
+	    .since = "0.1", .reload = true },
+	{ "", "base-dir", CONF_T_PATH, AT(base_dir), LOCALSTATEDIR "/lib/posthorn", NULL,
+	    "The directory that all other directories are in, unless said otherwise. A relative path starts at the folder of the configuration file.",
+	    .since = "0.1" },
+	{ "", "run-dir", CONF_T_PATH, AT(run_dir), NULL, "base-dir/run",
+	    "Control sockets and the process id file. The path must be short (at most 80 bytes), since those of UNIX sockets are limited.",
+	    .since = "0.1" },
+	{ "", "spool-dir", CONF_T_PATH, AT(spool_dir), NULL, "base-dir/spool",
+	    "The queue. Best on a file system of its own.", .since = "0.1" },
+	{ "", "store-dir", CONF_T_PATH, AT(store_dir), NULL, "base-dir/store",
+	    "The mail of the accounts. Best on a file system of its own.", .since = "0.1" },
+	{ "", "directory-dir", CONF_T_PATH, AT(dir_dir), NULL, "base-dir/directory",
+	    "The database of domains, accounts and passwords.", .since = "0.1" },
+	{ "", "user-prefix", CONF_T_USER, AT(user_prefix), "posthorn", NULL,
+	    "Each kind of process runs as the system user of this name, a hyphen and its own name, such as posthorn-smtpd. Of no effect when not started as root.",
+	    .since = "0.1" },
+	{ "", "sandbox", CONF_T_SWITCH, AT(sandbox), "off", NULL,
+	    "Marks an instance for tests made by `posthorn sandbox`: passwords may be given on the command line.",
+	    .since = "0.1", .reload = true },
+	{ "", "trust-proxy", CONF_T_NETS, AT(trust_proxy), "none", NULL,
+	    "Addresses of proxies that may say who the client is, by XCLIENT or the PROXY protocol.",
+	    .since = "0.1", .reload = true },
+	{ "", "relay-from", CONF_T_NETS, AT(relay_from), "none", NULL,
+	    "Addresses of clients that may send to other domains without a log-in.",
+	    .since = "0.1", .reload = true },
+	{ "", "plaintext-auth-from", CONF_T_NETS, AT(plaintext_auth_from), "127.0.0.0/8, ::1", NULL,
+	    "Addresses of clients that may log in without TLS.", .since = "0.1", .reload = true },
+
+	/* listen PROTOCOL [NAME] */
+	{ "listen", "address", CONF_T_ADDRESS, IN_LISTEN(address), "0.0.0.0, ::", NULL,
+	    "Where to listen: one address or several. 0.0.0.0 is every IPv4 address of the machine, :: every IPv6 one.",
+	    .since = "0.1", .reload = true },
+	{ "listen", "port", CONF_T_NUMBER, IN_LISTEN(port), NULL, "the protocol's",
+	    "The TCP port: smtp 25, lmtp 24, submission 587, submissions 465, imap 143, imaps 993.",
+	    .min = 1, .max = 65535, .since = "0.1", .reload = true },
+	{ "listen", "tls", CONF_T_CHOICE, IN_LISTEN(tls), NULL,
+	    "implicit for submissions and imaps; off for lmtp and where there is no tls block; else optional",
+	    "Whether TLS is refused, offered (STARTTLS), demanded before mail or log-ins, or begins with the connection.",
+	    .words = TLS_WORDS, .since = "0.1", .reload = true },
+	{ "listen", "auth", CONF_T_SWITCH, IN_LISTEN(auth), NULL, "off for smtp and lmtp, else on",
+	    "Whether clients may log in. Submission and IMAP are of no use without.",
+	    .since = "0.1", .reload = true },
+	{ "listen", "plaintext-auth", CONF_T_SWITCH, IN_LISTEN(plaintext_auth), "off", NULL,
+	    "Lets every client of this listener log in without TLS, not only those of plaintext-auth-from.",
+	    .since = "0.1", .reload = true },
+	{ "listen", "proxy", CONF_T_SWITCH, IN_LISTEN(proxy), "off", NULL,
+	    "Connections from trust-proxy addresses begin with a PROXY header, version 1 or 2.",
+	    .since = "0.1", .reload = true },
+
+	/* tls [NAME] */
+	{ "tls", "certificate", CONF_T_PATH, IN_TLS(cert_file), NULL, "required",
+	    "The certificate and the chain behind it, PEM. The names that it serves come from it.",
+	    .since = "0.1", .reload = true },
+	{ "tls", "key", CONF_T_PATH, IN_TLS(key_file), NULL, "the certificate's file",
+	    "The private key, PEM. Only the master reads it.", .since = "0.1", .reload = true },
+
+	/* log, metrics, processes */
+	{ "log", "level", CONF_T_WORD, AT(log_level), "info", NULL,
+	    "The least important events that are logged.", .words = "debug|info|warn|error",
+	    .since = "0.1", .reload = true },
+	{ "log", "file", CONF_T_FILE, AT(log_file), "none", NULL,
+	    "Where to log; without it, to standard error.", .since = "0.1" },
+	{ "metrics", "address", CONF_T_ENDPOINT, AT(metrics_address), "none", NULL,
+	    "Where counters are served as Prometheus text over HTTP: ADDRESS:PORT, or the path of a UNIX socket.",
+	    .since = "0.1" },
+	{ "processes", "smtpd", CONF_T_NUMBER, AT(smtpd_processes), "auto", NULL,
+	    "Processes for SMTP; auto: half the cores, at least two.",
+	    .max = 256, .zero = "auto", .since = "0.1" },
+	{ "processes", "imapd", CONF_T_NUMBER, AT(imapd_processes), "auto", NULL,
+	    "Processes for IMAP; auto: half the cores, at least two.",
+	    .max = 256, .zero = "auto", .since = "0.1" },
+	{ "processes", "maild", CONF_T_NUMBER, AT(maild_processes), "auto", NULL,
+	    "Processes for the store, each with its share of the accounts; auto: a quarter of the cores, at least one.",
+	    .max = 64, .zero = "auto", .since = "0.1" },
+	{ "processes", "mimed", CONF_T_NUMBER, AT(mimed_processes), "auto", NULL,
+	    "Processes that read MIME; auto: two.", .max = 64, .zero = "auto", .since = "0.1" },
+
+	/* smtp */
+	{ "smtp", "message-size-limit", CONF_T_SIZE, AT(message_size_limit), "50M", NULL,
+	    "The largest message that is taken. A file of 25 MB is 35 MB in a message.",
+	    .min = 64 * KB, .max = 2 * GB - 1, .since = "0.1", .reload = true },
+	{ "smtp", "recipient-limit", CONF_T_NUMBER, AT(recipient_limit), "1000", NULL,
+	    "Recipients of one message; RFC 5321 section 4.5.3.1.8 asks for 100 at least.",
+	    .min = 100, .max = 100000, .since = "0.1", .reload = true },
+	{ "smtp", "hop-limit", CONF_T_NUMBER, AT(hop_limit), "50", NULL,
+	    "Received lines, above which a message goes round in circles and is refused.",
+	    .min = 10, .max = 1000, .since = "0.1", .reload = true },
+	{ "smtp", "error-limit", CONF_T_NUMBER, AT(error_limit), "20", NULL,
+	    "Refused commands in a session, after which it is closed with 421.",
+	    .min = 1, .max = 100000, .since = "0.1", .reload = true },
+	{ "smtp", "command-limit", CONF_T_NUMBER, AT(command_limit), "10000", NULL,
+	    "Commands outside of transactions in a session, after which it is closed with 421.",
+	    .min = 100, .max = 100000000, .since = "0.1", .reload = true },
+	{ "smtp", "header-size-limit", CONF_T_SIZE, AT(header_size_limit), "256K", NULL,
+	    "All header lines of a message together.",
+	    .min = 16 * KB, .max = 16 * MB, .since = "0.1", .reload = true },
+	{ "smtp", "timeout", CONF_T_TIME, AT(smtp_timeout_ms), "5m", NULL,
+	    "How long a client may be silent between commands.",
+	    .min = SECOND, .max = DAY, .since = "0.1", .reload = true },
+	{ "smtp", "data-timeout", CONF_T_TIME, AT(smtp_data_timeout_ms), "3m", NULL,
+	    "How long a client may make no progress within a message.",
+	    .min = SECOND, .max = DAY, .since = "0.1", .reload = true },
+	{ "smtp", "sessions", CONF_T_NUMBER, AT(smtp_sessions), "20000", NULL,
+	    "Connections in all.", .max = 1000000, .zero = "unlimited", .since = "0.1", .reload = true },
+	{ "smtp", "sessions-per-address", CONF_T_NUMBER, AT(smtp_sessions_per_address), "50", NULL,
+	    "Connections from one client address.",
+	    .max = 1000000, .zero = "unlimited", .since = "0.1", .reload = true },
+	{ "smtp", "recipient-delimiter", CONF_T_DELIMITER, AT(recipient_delimiter), "+", NULL,
+	    "What separates an account's name from a detail: mail for user1+lists@example.test reaches user1@example.test.",
+	    .since = "0.1", .reload = true },
+	{ "smtp", "line-limit", CONF_T_SIZE, AT(smtp_line_limit), "1M", NULL,
+	    "The longest line of a message's text.",
+	    .min = 1000, .max = 64 * MB, .since = "0.1", .reload = true },
+	{ "smtp", "header-count-limit", CONF_T_NUMBER, AT(header_count_limit), "1000", NULL,
+	    "Header fields of a message.", .min = 100, .max = 100000, .since = "0.1", .reload = true },
+	{ "smtp", "bare-newlines", CONF_T_CHOICE, AT(smtp_bare_newlines), "refuse", NULL,
+	    "Whether a message with a CR or LF that is not part of a CRLF is refused, or each is made a CRLF. Neither ever ends a message.",
+	    .words = "refuse|convert", .since = "0.1", .reload = true },
+	{ "smtp", "submission-sender", CONF_T_CHOICE, AT(submission_sender), "own", NULL,
+	    "Whether a logged-in client may send from its own address only, or from any.",
+	    .words = "own|any", .since = "0.1", .reload = true },
+	{ "smtp", "memory-limit", CONF_T_SIZE, AT(smtp_memory_limit), "256M", NULL,
+	    "Message content that each process keeps in memory, above which new messages get 452.",
+	    .min = 4 * MB, .since = "0.1", .reload = true },
+
+	/* spool */
+	{ "spool", "segment-size", CONF_T_SIZE, AT(spool_segment_size), "64M", NULL,
+	    "Size of each file of the log; a multiple of 4096. Changes take effect as files are made anew.",
+	    .min = MB, .max = GB, .since = "0.1" },
+	{ "spool", "size-limit", CONF_T_SIZE, AT(spool_size_limit), "none", NULL,
+	    "How large the spool may grow, above which new mail gets 452.",
+	    .min = 8 * MB, .zero = "none", .since = "0.1", .reload = true },
+	{ "spool", "min-free", CONF_T_SIZE, AT(spool_min_free), "256M", NULL,
+	    "Free space on the spool's file system, below which new mail gets 452.",
+	    .zero = "none", .since = "0.1", .reload = true },
+	{ "spool", "queue-lifetime", CONF_T_TIME, AT(queue_lifetime_ms), "5d", NULL,
+	    "How long delivery of a message is tried.",
+	    .min = MINUTE, .max = 366 * DAY, .since = "0.1", .reload = true },
+	{ "spool", "retry-min", CONF_T_TIME, AT(retry_min_ms), "1m", NULL,
+	    "The wait before the second try; it doubles from try to try.",
+	    .min = SECOND, .max = DAY, .since = "0.1", .reload = true },
+	{ "spool", "retry-max", CONF_T_TIME, AT(retry_max_ms), "4h", NULL,
+	    "The longest wait between two tries.",
+	    .min = SECOND, .max = 7 * DAY, .since = "0.1", .reload = true },
+	{ "spool", "recipient-limit", CONF_T_NUMBER, AT(queue_recipient_limit), "2000000", NULL,
+	    "Recipients that are kept in memory (under 400 bytes each), above which new mail gets 452.",
+	    .min = 1000, .max = 100000000, .since = "0.1" },
+	{ "spool", "checkpoint-interval", CONF_T_TIME, AT(checkpoint_interval_ms), "1m", NULL,
+	    "How often the state of the queue is written down, which makes starts fast and frees space.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+
+	/* store */
+	{ "store", "threads", CONF_T_NUMBER, AT(store_threads), "auto", NULL,
+	    "Threads of each process of the store; auto: 16.",
+	    .max = 512, .zero = "auto", .since = "0.1" },
+	{ "store", "open-accounts", CONF_T_NUMBER, AT(open_accounts), "auto", NULL,
+	    "Accounts that each process of the store keeps open; auto: as the limit of descriptors allows.",
+	    .max = 1000000, .zero = "auto", .since = "0.1" },
+	{ "store", "default-quota", CONF_T_SIZE, AT(default_quota), "none", NULL,
+	    "Bytes that an account may hold when nothing else was set for it.",
+	    .min = MB, .zero = "none", .since = "0.1", .reload = true },
+	{ "store", "flag-durability-now", CONF_T_SWITCH, AT(flag_durability_now), "off", NULL,
+	    "Whether a change of flags is on disk before the client is told, or within a second after.",
+	    .since = "0.1", .reload = true },
+	{ "store", "take-in-files", CONF_T_NUMBER, AT(take_in_files), "100", NULL,
+	    "Messages that may wait in an account's new/ before they are indexed in the background.",
+	    .min = 1, .max = 1000000, .since = "0.1", .reload = true },
+	{ "store", "take-in-after", CONF_T_TIME, AT(take_in_after_ms), "10m", NULL,
+	    "How long a message may wait in an account's new/ before it is indexed in the background.",
+	    .min = SECOND, .max = 7 * DAY, .since = "0.1", .reload = true },
+
+	/* imap */
+	{ "imap", "sessions", CONF_T_NUMBER, AT(imap_sessions), "unlimited", NULL,
+	    "Connections in all.", .max = 1000000, .zero = "unlimited", .since = "0.1", .reload = true },
+	{ "imap", "sessions-per-user", CONF_T_NUMBER, AT(imap_sessions_per_user), "50", NULL,
+	    "Logged-in sessions of one account.",
+	    .max = 1000000, .zero = "unlimited", .since = "0.1", .reload = true },
+	{ "imap", "idle-limit", CONF_T_TIME, AT(imap_idle_limit_ms), "30m", NULL,
+	    "How long a logged-in client may be silent; RFC 3501 section 5.4 asks for 30 minutes at least.",
+	    .min = SECOND, .max = 7 * DAY, .since = "0.1", .reload = true },
+	{ "imap", "login-timeout", CONF_T_TIME, AT(imap_login_timeout_ms), "1m", NULL,
+	    "How long a client may take to log in.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "imap", "keepalive", CONF_T_TIME, AT(imap_keepalive_ms), "2m", NULL,
+	    "How often something is said during IDLE, so that routers do not forget the connection.",
+	    .min = SECOND, .max = DAY, .zero = "never", .since = "0.1", .reload = true },
+	{ "imap", "append-limit", CONF_T_SIZE, AT(imap_append_limit), NULL, "smtp.message-size-limit",
+	    "The largest message that a client may append.",
+	    .min = 64 * KB, .max = 2 * GB - 1, .since = "0.1", .reload = true },
+
+	/* auth */
+	{ "auth", "threads", CONF_T_NUMBER, AT(auth_threads), "auto", NULL,
+	    "Threads that check passwords; auto: one per core.",
+	    .max = 256, .zero = "auto", .since = "0.1" },
+	{ "auth", "delay-max", CONF_T_TIME, AT(auth_delay_max_ms), "30s", NULL,
+	    "The longest delay of the answer to a log-in after many that failed.",
+	    .max = 10 * MINUTE, .zero = "none", .since = "0.1", .reload = true },
+	{ "auth", "password-cost", CONF_T_NUMBER, AT(password_cost), "5", NULL,
+	    "The work factor of yescrypt for new passwords; each step doubles the time and, from 3 on, the memory of a log-in.",
+	    .min = 1, .max = 11, .since = "0.1", .reload = true },
+};
+const size_t conf_n_rows = N_OF(conf_rows);
+
+const struct conf_row *
+conf_row_find(struct str block, struct str name)
+{
+	for (size_t i = 0; i < conf_n_rows; i++)
+		if (str_eq(block, str_c(conf_rows[i].block)) &&
+		    str_eq(name, str_c(conf_rows[i].name)))
+			return &conf_rows[i];
+	return NULL;
+}
+
+const struct conf_row *
+conf_row_by_key(struct str key)
+{
+	struct str name = key, block = str_cut(&name, '.');
+
+	if (!name.p)
+		return conf_row_find(STR(""), key);
+	return conf_row_find(block, name);
+}
+
+void
+conf_row_key(struct buf *out, const struct conf_row *row)
+{
+	buf_printf(out, "%s%s%s", row->block, *row->block ? "." : "", row->name);
+}
+
+const struct conf_block *
+conf_block_find(struct str name)
+{
+	for (size_t i = 0; i < conf_n_blocks; i++)
+		if (str_eq(name, str_c(conf_blocks[i].name)))
+			return &conf_blocks[i];
+	return NULL;
+}
+
+const struct conf_listen_kind *
+conf_listen_kind_find(struct str name)
+{
+	for (size_t i = 0; i < conf_n_listen_kinds; i++)
+		if (str_eq(name, str_c(conf_listen_kinds[i].name)))
+			return &conf_listen_kinds[i];
+	return NULL;
+}

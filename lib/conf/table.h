@@ -1,0 +1,62 @@
+/*
+ * The table of settings: one row each. The parser, the defaults, `config show`
+ * and `config explain`, posthorn.conf(5) and completion come from it.
+ */
+#ifndef LIB_CONF_TABLE_H
+#define LIB_CONF_TABLE_H
+
+#include "lib/conf/settings.h"
+#include "lib/conf/value.h"
+
+struct conf_row {
+	const char *block, *name; /* block "": outside of any */
+	enum conf_type type;
+	size_t offset;         /* in struct settings; for the blocks listen and tls: in
+	                          conf_listen and conf_tls_pair */
+	const char *def;       /* as the file would say it; NULL: derived or required */
+	const char *def_text;  /* for people, where def is NULL */
+	const char *help;      /* sentences */
+	uint64_t min, max;     /* CONF_T_NUMBER, _SIZE, _TIME; max 0: none */
+	const char *words;     /* CONF_T_CHOICE, CONF_T_WORD: "debug|info" */
+	const char *zero;      /* the word for 0: "none", "auto" */
+	const char *since;     /* version of posthorn */
+	bool reload;           /* taken by `posthorn reload`; else at the next start */
+};
+
+enum conf_block_kind { CONF_B_PLAIN, CONF_B_LISTEN, CONF_B_TLS };
+struct conf_block {
+	const char *name;
+	enum conf_block_kind kind;
+	const char *args;      /* what may stand between the name and the brace */
+	const char *help;
+};
+
+extern const struct conf_row conf_rows[];
+extern const size_t conf_n_rows;
+extern const struct conf_block conf_blocks[];
+extern const size_t conf_n_blocks;
+
+/* What `listen PROTO` may name. */
+struct conf_listen_kind {
+	const char *name;
+	enum conf_proto proto;
+	unsigned port;
+	bool implicit_tls, auth;
+};
+extern const struct conf_listen_kind conf_listen_kinds[];
+extern const size_t conf_n_listen_kinds;
+
+/* By block and name; NULL when there is none. */
+const struct conf_row *conf_row_find(struct str block, struct str name);
+/* By KEY as people write it: "hostname", "smtp.timeout", "listen.port". */
+const struct conf_row *conf_row_by_key(struct str key);
+/* Appends the KEY. */
+void conf_row_key(struct buf *out, const struct conf_row *row);
+const struct conf_block *conf_block_find(struct str name);
+const struct conf_listen_kind *conf_listen_kind_find(struct str name);
+
+/* The candidate most like word, or NULL when none is near. next(arg, i) gives
+ * candidate i, NULL after the last. */
+const char *conf_near(struct str word, const char *(*next)(void *arg, size_t i), void *arg);
+
+#endif
