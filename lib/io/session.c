@@ -431,6 +431,19 @@ session_unlisten(struct listener **lip)
 }
 
 void
+session_unlisten_fd(struct loop *l, int fd)
+{
+	struct pool *p = pool_get(l);
+	struct listener *li, *tmp;
+
+	LIST_FOREACH_SAFE(li, tmp, &p->listeners, struct listener, link)
+		if (li->watch.fd == fd) {
+			session_unlisten(&li);
+			return;
+		}
+}
+
+void
 session_drain_all(struct loop *l)
 {
 	struct pool *p = pool_get(l);

@@ -54,6 +54,8 @@ struct listener;
 struct listener *session_listen(struct loop *l, const struct session_kind *k, int fd, void *user,
     struct err *e);
 void session_unlisten(struct listener **li); /* open sessions stay */
+/* The same for the listener of this descriptor, if there is one. */
+void session_unlisten_fd(struct loop *l, int fd);
 /* Sends SESSION_DRAIN to every session of every listener of the loop. */
 void session_drain_all(struct loop *l);
 unsigned session_count(struct loop *l);

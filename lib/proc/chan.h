@@ -70,9 +70,10 @@ uint64_t chan_peer_number(const struct peer *p);
 void chan_peer_set_user(struct peer *p, void *user);
 void *chan_peer_user(const struct peer *p);
 
-/* Answers; callable from any thread, never blocks. Frames gather; they leave at
- * the end of the loop's turn, or at once by chan_peer_flush (any thread: one
- * send for a batch of answers). fd: -1 or a descriptor, which is taken. */
+/* Answers; callable from any thread, never blocks. Frames gather: those sent
+ * on the loop's thread leave at the end of its turn; another thread ends its
+ * batch of answers with chan_peer_flush (one send for all). fd: -1 or a
+ * descriptor, which is taken. */
 void chan_answer(struct peer *p, uint64_t id, uint16_t type, const struct buf *b, int fd);
 void chan_answer_error(struct peer *p, uint64_t id, uint16_t type, const struct wire_error *e);
 void chan_event(struct peer *p, uint16_t type, const struct buf *b, int fd);
