@@ -72,7 +72,7 @@ files_draft(struct blob_store *b, const struct blob_source *src, struct blob_dra
 	struct blob_draft d;
 	int r;
 
-	snprintf(d.name, sizeof d.name, "tmp/%ld.%llu", (long)getpid(),
+	snprintf(d.name, sizeof d.name, "tmp/%u.%llu", b->instance,
 	    (unsigned long long)atomic_fetch_add(&b->serial, 1));
 	d.fd = openat(b->dirfd, d.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d.fd < 0)

@@ -45,6 +45,7 @@ struct blob_ops {
 struct blob_store {
 	const struct blob_ops *ops;
 	int dirfd;                /* the volume's directory */
+	unsigned instance;        /* of maild: begins the names of its drafts */
 	_Atomic uint64_t serial;  /* of drafts */
 	void *user;               /* a test back end's */
 };

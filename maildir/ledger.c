@@ -13,7 +13,7 @@
 #include "lib/base/list.h"
 #include "lib/base/map.h"
 
-enum { HEAD = 24, ENTRY = 32, VERSION = 1 };
+enum { HEAD = 24, ENTRY = 32, LEDGER_VERSION = 1 };
 #define MAGIC 0x474c4850u /* "PHLG" */
 
 struct entry {
@@ -116,7 +116,7 @@ ledger_save(const struct ledger *l, uint64_t run, struct buf *out)
 	while ((x = map_next(&l->entries, &pos, NULL)))
 		n += x->known;
 	buf_le32(out, MAGIC);
-	buf_le32(out, VERSION);
+	buf_le32(out, LEDGER_VERSION);
 	buf_le64(out, run);
 	buf_le64(out, n);
 	for (pos = 0; (x = map_next(&l->entries, &pos, NULL));) {
@@ -155,7 +155,7 @@ ledger_load(struct ledger *l, struct str file, uint64_t run)
 	uint64_t n;
 	int r = 0;
 
-	if (file.n < HEAD + 4 || le32_get(file.p) != MAGIC || le32_get(file.p + 4) != VERSION)
+	if (file.n < HEAD + 4 || le32_get(file.p) != MAGIC || le32_get(file.p + 4) != LEDGER_VERSION)
 		return -EBADMSG;
 	n = le64_get(file.p + 16);
 	if (n > LEDGER_MAX || file.n != HEAD + n * ENTRY + 4 ||
