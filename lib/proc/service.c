@@ -36,6 +36,15 @@ struct service_listener {
 	bool active;
 };
 
+/* A caller's channel that came before we can serve it. */
+struct early_caller {
+	struct early_caller *next;
+	enum role role;
+	unsigned instance;
+	uint64_t number;
+	int fd;
+};
+
 struct service {
 	const struct service_spec *spec;
 	struct loop *loop;
@@ -44,6 +53,7 @@ struct service {
 	struct arena *arena;      /* texts of config errors */
 	struct tls_server *tls;
 	struct service_listener *listeners;
+	struct early_caller *callers;
 	struct watch control;
 	unsigned instance, instances;
 	uint64_t number;
@@ -226,8 +236,6 @@ drop_listener(struct service *s, const char *name)
 	}
 }
 
-static struct service *control_owner; /* one service a process */
-
 static void
 on_control(struct watch *w, uint32_t events)
 {
@@ -245,20 +253,24 @@ on_control(struct watch *w, uint32_t events)
 		return;
 	}
 	chan_peer_connect(ROLE_CLI, 0, 0, fd);
-	if (!control_owner)
-		panic("control socket without a service");
+}
+
+static void
+watch_control(struct service *s)
+{
+	struct err e;
+
+	if (loop_watch_level(s->loop, &s->control, &e))
+		fatal("service.control_failed", "%s", e.text);
 }
 
 static void
 take_control(struct service *s, int fd)
 {
-	struct err e;
-
-	control_owner = s;
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	s->control = (struct watch){ .fd = fd, .fn = on_control };
-	if (loop_watch_level(s->loop, &s->control, &e))
-		fatal("service.control_failed", "%s", e.text);
+	if (s->running)
+		watch_control(s);
 }
 
 /* ---- stopping ---- */
@@ -319,6 +331,35 @@ master_gone(struct conn *c, const char *why)
 }
 
 /* ---- set-up frames ---- */
+
+static void
+take_caller(struct service *s, const struct early_caller *who)
+{
+	struct early_caller *c;
+
+	if (s->running) {
+		chan_peer_connect(who->role, who->instance, who->number, who->fd);
+		return;
+	}
+	c = malloc(sizeof *c);
+	if (!c)
+		fatal("service.no_memory", "out of memory");
+	*c = *who;
+	c->next = s->callers;
+	s->callers = c;
+}
+
+static void
+serve_early_callers(struct service *s)
+{
+	while (s->callers) {
+		struct early_caller *c = s->callers;
+
+		s->callers = c->next;
+		chan_peer_connect(c->role, c->instance, c->number, c->fd);
+		free(c);
+	}
+}
 
 static void
 take_self(struct service *s, struct str body)
@@ -449,7 +490,7 @@ set_up(struct service *s, struct frame *f)
 		chan_connect(p.role, p.instance, f->fd);
 		break;
 	case SETUP_CALLER:
-		chan_peer_connect(p.role, p.instance, p.number, f->fd);
+		take_caller(s, &(struct early_caller){ NULL, p.role, p.instance, p.number, f->fd });
 		break;
 	case SETUP_GO:
 		s->go = true;
@@ -539,6 +580,9 @@ get_ready(struct service *s)
 	if (s->spec->start && s->spec->start(s, &e))
 		fatal("service.start_failed", "%s", e.text);
 	s->running = true;
+	serve_early_callers(s);
+	if (s->control.fn)
+		watch_control(s);
 	for (struct service_listener *l = s->listeners; l; l = l->next)
 		if (listener_start(s, l, &e))
 			fatal("service.listen_failed", "%s", e.text);

@@ -1,0 +1,103 @@
+/* What the files of the master share. */
+#ifndef MTA_MASTER_PRIVATE_H
+#define MTA_MASTER_PRIVATE_H
+
+#include <sys/types.h>
+
+#include "lib/client/master.h"
+#include "lib/io/loop.h"
+#include "lib/proc/conn.h"
+#include "lib/proc/setup.h"
+#include "mta/master.h"
+
+#define MASTER_PROCS 256
+#define MASTER_LISTENERS 64
+
+/* One row per program the house has; the order is that of starting. */
+struct program {
+	enum role role;
+	const char *dir;         /* in the build tree: "mta" */
+	bool listens;            /* takes network listeners: gets TLS keys */
+	bool ticket_key;
+	unsigned stop_phase;     /* 0 stops first */
+};
+extern const struct program programs[];
+extern const size_t n_programs;
+
+struct master_child {
+	const struct program *program;
+	unsigned instance;
+	pid_t pid;               /* 0: not running */
+	struct conn conn;
+	bool connected;          /* conn is open */
+	bool ready;
+	unsigned restarts;
+	uint64_t started_ms;
+	uint64_t backoff_ms;
+	uint64_t number;         /* its channel number: for its whole life */
+	struct timer restart;
+	char last_exit[48];
+	int control_fd;          /* listening control socket, or -1 */
+	/* a reload or metrics request in flight */
+	struct buf metrics;
+	bool waiting, asked;
+};
+
+struct master_listener {
+	char name[64];
+	char address[64];
+	unsigned port;
+	enum role role;
+	int fd;
+	bool keep;
+};
+
+struct master {
+	struct loop *loop;
+	struct settings *settings;
+	struct master_opts opts;
+	struct master_child children[MASTER_PROCS];
+	size_t n_children;
+	struct master_listener listeners[MASTER_LISTENERS];
+	size_t n_listeners;
+	unsigned char key[SETUP_KEY];
+	uint64_t started_ms;
+	int pid_fd;
+	bool ready, stopping;
+	unsigned phase;          /* of stopping */
+	struct timer kill_timer;
+	int status;              /* to exit with */
+};
+
+extern struct master master;
+
+/* master_listen.c */
+enum role listen_role(enum conf_proto proto);
+/* Opens the sockets that the settings name and are not open yet; marks those to
+ * keep. 0, or negative with a text that names address and port. */
+int listeners_open(const struct settings *s, struct err *e);
+void listeners_close_unkept(void);
+int control_socket(const struct settings *s, enum role r, unsigned n, struct err *e);
+
+/* master_child.c */
+int children_plan(const struct settings *s, struct err *e);
+int child_start(struct master_child *c, struct err *e);
+void child_exited(pid_t pid, int status);
+void child_send(struct master_child *c, uint16_t type, uint64_t id, const struct buf *b, int fd);
+bool children_all_ready(void);
+/* CONFIG, TLS and changed listeners to every child, then RELOADED; done(arg,
+ * err) once all have answered (err NULL: fine). */
+void children_reload(void (*done)(void *arg, const struct err *e), void *arg);
+void children_metrics(void (*done)(void *arg, struct buf *text), void *arg);
+int tls_read(const struct settings *s, struct buf *out, struct err *e);
+
+/* master_control.c */
+int control_start(struct err *e);
+int metrics_start(struct err *e);
+
+/* master.c */
+void master_child_ready(void);
+void master_stop(void);
+int master_reload(struct err *e, void (*done)(void *arg, const struct err *e), void *arg);
+
+#endif
