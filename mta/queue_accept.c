@@ -318,7 +318,7 @@ take_message(const struct take *t)
 
 /* ---- streams of large messages ---- */
 
-struct stream {
+struct inflow {
 	struct list link;
 	struct peer *peer;       /* ref; NULL: gone */
 	uint64_t id;
@@ -328,8 +328,8 @@ struct stream {
 	bool dead;
 };
 
-struct stream_job {
-	struct stream *s;
+struct inflow_job {
+	struct inflow *s;
 	struct peer *peer;
 	uint64_t request;
 	char *bytes;             /* a chunk, or the envelope */
@@ -337,30 +337,30 @@ struct stream_job {
 	int code;
 };
 
-static struct stream *
-stream_find(const struct peer *p, uint64_t id)
+static struct inflow *
+inflow_find(const struct peer *p, uint64_t id)
 {
-	struct stream *s;
+	struct inflow *s;
 
-	LIST_FOREACH(s, &queued.streams, struct stream, link)
+	LIST_FOREACH(s, &queued.streams, struct inflow, link)
 		if (s->peer == p && s->id == id)
 			return s;
 	return NULL;
 }
 
 static void
-stream_remove_run(void *arg)
+inflow_remove_run(void *arg)
 {
-	struct stream *s = arg;
+	struct inflow *s = arg;
 
 	if (s->l.file)
 		spool_large_abort(queued.spool, &s->l);
 }
 
 static void
-stream_remove_done(void *arg)
+inflow_remove_done(void *arg)
 {
-	struct stream *s = arg;
+	struct inflow *s = arg;
 
 	chan_peer_unref(&s->peer);
 	free(s);
@@ -368,20 +368,20 @@ stream_remove_done(void *arg)
 
 /* Ends a stream; its file goes, unless the record took it over (fd -1). */
 static void
-stream_end(struct stream *s)
+inflow_end(struct inflow *s)
 {
 	s->dead = true;
 	list_remove(&s->link);
-	if (!s->jobs && work_post(queued.large, stream_remove_run, stream_remove_done, s))
-		stream_remove_done(s);
+	if (!s->jobs && work_post(queued.large, inflow_remove_run, inflow_remove_done, s))
+		inflow_remove_done(s);
 }
 
-static struct stream *
-stream_new(struct peer *p, uint64_t id)
+static struct inflow *
+inflow_new(struct peer *p, uint64_t id)
 {
 	unsigned n = 0;
 	struct list *l;
-	struct stream *s;
+	struct inflow *s;
 
 	for (l = queued.streams.next; l != &queued.streams; l = l->next)
 		n++;
@@ -396,10 +396,10 @@ stream_new(struct peer *p, uint64_t id)
 	return s;
 }
 
-static struct stream_job *
-stream_job(struct stream *s, struct peer *p, uint64_t request, struct str bytes)
+static struct inflow_job *
+inflow_job(struct inflow *s, struct peer *p, uint64_t request, struct str bytes)
 {
-	struct stream_job *j = calloc(1, sizeof *j);
+	struct inflow_job *j = calloc(1, sizeof *j);
 
 	if (!j || !(j->bytes = malloc(bytes.n + 1))) {
 		free(j);
@@ -415,13 +415,13 @@ stream_job(struct stream *s, struct peer *p, uint64_t request, struct str bytes)
 }
 
 static void
-stream_job_free(struct stream_job *j)
+inflow_job_free(struct inflow_job *j)
 {
-	struct stream *s = j->s;
+	struct inflow *s = j->s;
 
 	s->jobs--;
-	if (s->dead && !s->jobs && work_post(queued.large, stream_remove_run, stream_remove_done, s))
-		stream_remove_done(s);
+	if (s->dead && !s->jobs && work_post(queued.large, inflow_remove_run, inflow_remove_done, s))
+		inflow_remove_done(s);
 	chan_peer_unref(&j->peer);
 	free(j->bytes);
 	free(j);
@@ -430,8 +430,8 @@ stream_job_free(struct stream_job *j)
 static void
 chunk_run(void *arg)
 {
-	struct stream_job *j = arg;
-	struct stream *s = j->s;
+	struct inflow_job *j = arg;
+	struct inflow *s = j->s;
 
 	if (!s->code && s->l.fd < 0)
 		s->code = spool_large_create(queued.spool, s->l.file, &s->l);
@@ -443,7 +443,7 @@ chunk_run(void *arg)
 static void
 chunk_done(void *arg)
 {
-	struct stream_job *j = arg;
+	struct inflow_job *j = arg;
 	struct wire_error e = { .code = j->code, .smtp = 451, .enhanced = STR("4.3.0") };
 	struct buf none = { 0 };
 
@@ -453,24 +453,24 @@ chunk_done(void *arg)
 		chan_answer_error(j->peer, j->request, MSG_QUEUE_CHUNK, &e);
 	else
 		chan_answer(j->peer, j->request, MSG_QUEUE_CHUNK, &none, -1);
-	stream_job_free(j);
+	inflow_job_free(j);
 }
 
 void
 accept_chunk(struct peer *p, struct frame *f)
 {
 	struct accept_fields a;
-	struct stream *s;
-	struct stream_job *j;
+	struct inflow *s;
+	struct inflow_job *j;
 
 	if (fields_get(f->body, &a) || !a.stream || !a.content.n) {
 		bad_frame(p, f->id, f->type);
 		return;
 	}
-	s = stream_find(p, a.stream);
+	s = inflow_find(p, a.stream);
 	if (!s)
-		s = stream_new(p, a.stream);
-	j = s ? stream_job(s, p, f->id, a.content) : NULL;
+		s = inflow_new(p, a.stream);
+	j = s ? inflow_job(s, p, f->id, a.content) : NULL;
 	if (j && s->l.size + a.content.n > queued.settings->message_size_limit + (1u << 20))
 		s->code = -EMSGSIZE;
 	if (!j || work_post(queued.large, chunk_run, chunk_done, j))
@@ -483,17 +483,17 @@ accept_abort(struct peer *p, struct frame *f)
 {
 	struct accept_fields a;
 	struct buf none = { 0 };
-	struct stream *s = fields_get(f->body, &a) ? NULL : stream_find(p, a.stream);
+	struct inflow *s = fields_get(f->body, &a) ? NULL : inflow_find(p, a.stream);
 
 	if (s)
-		stream_end(s);
+		inflow_end(s);
 	chan_answer(p, f->id, f->type, &none, -1);
 }
 
 static void
 finish_run(void *arg)
 {
-	struct stream_job *j = arg;
+	struct inflow_job *j = arg;
 
 	j->code = j->s->code;
 	if (!j->code && j->s->l.fd < 0)
@@ -505,7 +505,7 @@ finish_run(void *arg)
 static void
 finish_done(void *arg)
 {
-	struct stream_job *j = arg;
+	struct inflow_job *j = arg;
 	struct envelope env;
 	struct take t = { .peer = j->peer, .request = j->request, .env = &env,
 		.envelope = str_from(j->bytes, j->n), .large = &j->s->l };
@@ -520,8 +520,8 @@ finish_done(void *arg)
 	if (j->code && j->s->l.fd < 0)
 		spool_large_remove(queued.spool, j->s->l.file);
 	if (!j->s->dead)
-		stream_end(j->s);
-	stream_job_free(j);
+		inflow_end(j->s);
+	inflow_job_free(j);
 }
 
 /* ---- requests ---- */
@@ -529,8 +529,8 @@ finish_done(void *arg)
 static int
 accept_large(struct peer *p, uint64_t request, const struct accept_fields *a)
 {
-	struct stream *s = stream_find(p, a->stream);
-	struct stream_job *j = s ? stream_job(s, p, request, a->envelope) : NULL;
+	struct inflow *s = inflow_find(p, a->stream);
+	struct inflow_job *j = s ? inflow_job(s, p, request, a->envelope) : NULL;
 
 	if (!s)
 		return -EPROTO;
@@ -598,7 +598,7 @@ static void
 front_remove(struct peer *p)
 {
 	struct front *fr, *next;
-	struct stream *s, *after;
+	struct inflow *s, *after;
 
 	LIST_FOREACH_SAFE(fr, next, &queued.peers, struct front, link) {
 		if (fr->peer != p)
@@ -607,9 +607,9 @@ front_remove(struct peer *p)
 		chan_peer_unref(&fr->peer);
 		free(fr);
 	}
-	LIST_FOREACH_SAFE(s, after, &queued.streams, struct stream, link)
+	LIST_FOREACH_SAFE(s, after, &queued.streams, struct inflow, link)
 		if (s->peer == p)
-			stream_end(s);
+			inflow_end(s);
 }
 
 void

@@ -1,4 +1,5 @@
 /* Records of what happened to messages, and what follows their commit. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "lib/base/log.h"

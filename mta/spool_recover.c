@@ -45,22 +45,31 @@ report(struct recovery *r, uint32_t file, uint64_t off, uint64_t len, const char
 /* ---- the folder ---- */
 
 static int
+read_header(int fd, struct spool_header *ret)
+{
+	unsigned char *two = malloc(SPOOL_HEADER_SIZE);
+	int rc = two ? spool_full_pread(fd, two, SPOOL_HEADER_SIZE, 0) : -ENOMEM;
+
+	if (!rc)
+		rc = spool_scan_header(two, SPOOL_HEADER_SIZE, ret);
+	free(two);
+	return rc;
+}
+
+static int
 add_file(struct recovery *r, uint32_t file, const char *name, struct err *e)
 {
-	unsigned char two[SPOOL_HEADER_SIZE] = { 0 };
 	struct segment *g;
 	struct stat st;
 	int fd = openat(r->s->logfd, name, O_RDWR | O_CLOEXEC), rc;
 
 	if (fd < 0 || fstat(fd, &st))
 		return err_sys(e, -errno, "%s/log/%s", r->s->dir, name);
-	rc = st.st_size >= SPOOL_HEADER_SIZE ? spool_full_pread(fd, two, sizeof two, 0) : -ENODATA;
-	rc = spool_seg_add(r->s, file, fd, SEG_BAD, &g) ? -ENOMEM : rc;
-	if (rc == -ENOMEM)
+	rc = spool_seg_add(r->s, file, fd, SEG_BAD, &g);
+	if (rc)
 		return err_set(e, rc, "out of memory");
 	g->recovered = true;
-	if (!rc)
-		rc = spool_scan_header(two, sizeof two, &g->header);
+	rc = st.st_size >= SPOOL_HEADER_SIZE ? read_header(fd, &g->header) : -ENODATA;
 	if (!rc) {
 		g->state = SEG_CLOSED;
 		g->end = (uint64_t)st.st_size;

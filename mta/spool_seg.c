@@ -219,12 +219,13 @@ spool_fill_segment(struct spool *s, struct err *e)
 static int
 write_header(struct segment *g, const struct spool_header *h)
 {
-	unsigned char two[SPOOL_HEADER_SIZE];
+	unsigned char block[SPOOL_BLOCK];
 	int rc;
 
-	spool_header_put(two, h);
-	memcpy(two + SPOOL_BLOCK, two, SPOOL_BLOCK);
-	rc = spool_full_pwrite(g->fd, two, sizeof two, 0);
+	spool_header_put(block, h);
+	rc = spool_full_pwrite(g->fd, block, sizeof block, 0);
+	if (!rc)
+		rc = spool_full_pwrite(g->fd, block, sizeof block, SPOOL_BLOCK);
 	if (!rc && fdatasync(g->fd))
 		rc = -errno;
 	return rc;
