@@ -37,6 +37,7 @@ add_row(void *arg, const struct auth_row *r)
 		control_more(&a->rows);
 		chan_answer(a->peer, a->id, MSG_AUTH_ADMIN, &a->rows, -1);
 		buf_clear(&a->rows);
+		chan_peer_flush(a->peer);
 		chan_peer_drain(a->peer, 4 * PART, 30000);
 	}
 	auth_row_put(&a->rows, r);

@@ -1,0 +1,17 @@
+/*
+ * What the verbs of users and domains share: a request goes to the running
+ * authd; while the instance is down, the command does it itself on the database,
+ * under the same lock.
+ */
+#ifndef MTA_CLI_DIRECTORY_H
+#define MTA_CLI_DIRECTORY_H
+
+#include "lib/client/auth_admin.h"
+#include "mta/cli.h"
+
+/* row (may be NULL) for each row of the answer. An exit status; a failure has
+ * been printed. */
+int cli_directory(struct cli *c, const struct auth_admin *q,
+    void (*row)(void *arg, const struct auth_row *r), void *arg);
+
+#endif
