@@ -366,7 +366,7 @@ test_open(void **st)
 	} t[] = {
 		{ "PRAGMA user_version = 2", -ENOTSUP },
 		{ "PRAGMA user_version = 1; PRAGMA application_id = 1", -EBADMSG },
-		{ "PRAGMA application_id = 1346913385", 0 },
+		{ "PRAGMA application_id = 1346921577", 0 },
 	};
 	struct directory_account a;
 
