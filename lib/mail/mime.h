@@ -31,6 +31,7 @@ enum mime_kind { MIME_LEAF, MIME_MULTIPART, MIME_MESSAGE /* message/rfc822, look
 
 enum {                         /* of a part */
 	MIME_F_DIGEST_CHILD = 1,   /* default type message/rfc822 (RFC 2046 section 5.1.5) */
+	MIME_F_DIGEST = 2,         /* a multipart/digest */
 };
 enum {                         /* of a message: what was found wrong */
 	MIME_P_DEPTH = 1, MIME_P_PARTS = 2, MIME_P_HEADER_SIZE = 4, MIME_P_NO_CLOSE = 8,
@@ -50,6 +51,8 @@ struct mime_part {
 	uint32_t lines;             /* line ends in the body */
 	uint32_t parent, child, next; /* indexes; MIME_NONE */
 	uint32_t n_children;
+	uint32_t first_line;        /* LFs before body */
+	uint32_t last_child;        /* when n_children */
 };
 
 struct mime {
