@@ -49,9 +49,11 @@ box_free_all(struct index *x)
 void
 box_drop_dead(struct index *x)
 {
-	for (size_t i = x->n_boxes; i-- > 0;)
+	for (size_t i = x->n_boxes; i-- > 0;) {
+		x->boxes[i]->dir_moved = false; /* the row says it now */
 		if (x->boxes[i]->dead)
 			drop_at(x, i);
+	}
 }
 
 static struct box *
@@ -89,8 +91,10 @@ set_text(char **at, struct str s)
 static bool
 row_get(struct box *b, sqlite3_stmt *s)
 {
+	uint32_t claimed = b->first_recent;
+
 	if (!set_text(&b->name, db_text(s, 1)) || !set_text(&b->role, db_text(s, 2)) ||
-	    !set_text(&b->dir, db_text(s, 3)))
+	    (!b->dir_moved && !set_text(&b->dir, db_text(s, 3))))
 		return false;
 	b->subscribed = db_u64(s, 4), b->noselect = db_u64(s, 5);
 	b->uidvalidity = db_u32(s, 6), b->uidnext = db_u32(s, 7);
@@ -103,8 +107,11 @@ row_get(struct box *b, sqlite3_stmt *s)
 		db_u32(s, 21) };
 	b->checksum = db_u64(s, 22);
 	b->view_stamp = db_u64(s, 23), b->view_lag = db_u64(s, 24);
-	b->dirty = b->dead = false;
+	b->dead = false;
 	b->txn_hold = 0;
+	if (claimed > b->first_recent) /* claims are not of any transaction */
+		b->first_recent = claimed;
+	b->dirty = b->dir_moved || claimed == b->first_recent;
 	b->seen_in_load = true;
 	return true;
 }

@@ -559,7 +559,7 @@ struct copy {
 static int
 copy_file(int dirfd, const char *src, const char *dst)
 {
-	char block[16384];
+	char block[4096];
 	int in = openat(dirfd, src, O_RDONLY | O_CLOEXEC), out, r = 0;
 	ssize_t n;
 

@@ -66,6 +66,7 @@ struct box {
 	uint64_t view_stamp, view_lag;
 
 	bool dirty, dead;     /* dead: deleted in this transaction */
+	bool dir_moved;       /* dir is newer than the row */
 	bool rename;          /* posthorn-folder is to be written: name, role or the like changed */
 	uint64_t renamed_no;  /* the commit after which the directory follows the name */
 	bool seen_in_load;
@@ -311,6 +312,7 @@ void *index_grow(void *list, size_t *n, size_t *cap, size_t size);
 /* Opens dir/file with its schema and nothing loaded; NULL with e. */
 struct index *index_bare(const struct index_options *o, const char *file, struct err *e);
 int index_new_account(struct index *x, uint64_t run, struct err *e);
+/* After a commit: deleted mailboxes leave memory. */
 void box_drop_dead(struct index *x);
 int view_fold(struct index *x, struct box *b, struct err *e);
 int index_recover(struct index *x, uint64_t run, struct err *e);

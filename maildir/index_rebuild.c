@@ -383,14 +383,14 @@ index_rebuild(const struct index_options *o, struct err *e)
 {
 	struct index_options own = *o;
 	struct rebuild rb = { 0 };
-	char path[4096];
-	int r;
+	int d, r;
 
 	own.create = true;
-	for (size_t i = 0; i < 2; i++) {
-		snprintf(path, sizeof path, "%s/rebuild.db%s", o->dir, i ? "-wal" : "");
-		unlink(path);
-	}
+	if ((d = open(o->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return err_sys(e, -errno, "%s", o->dir);
+	unlinkat(d, "rebuild.db", 0);
+	unlinkat(d, "rebuild.db-wal", 0);
+	close(d);
 	if (!(rb.x = index_bare(&own, "rebuild.db", e)))
 		return e && e->code ? e->code : -EIO;
 	r = rebuild_all(&rb, o->run, e);

@@ -216,7 +216,7 @@ follow_name(struct index *x, struct box *b, struct err *e)
 		if ((dir = buf_detach(&want, &n))) {
 			free(b->dir);
 			b->dir = dir;
-			b->dirty = true;
+			b->dir_moved = b->dirty = true;
 		}
 	} else if (errno != EEXIST && errno != ENOTEMPTY) {
 		r = err_sys(e, -errno, "%s/%s -> %s", x->dir, b->dir, want.p);

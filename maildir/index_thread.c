@@ -239,10 +239,10 @@ row_get(struct index *x, const struct thread_delta *d, int64_t *ret_n, struct th
 static int
 flush_one(struct index *x, const struct thread_delta *d, struct err *e)
 {
-	struct thread_box *v;
+	struct thread_box *v = NULL;
 	char *packed;
-	int64_t n;
-	size_t nv;
+	int64_t n = 0;
+	size_t nv = 0;
 	int r;
 
 	if ((r = row_get(x, d, &n, &v, &nv, e)))
