@@ -126,14 +126,24 @@ tenant_queue(struct tenant *t, struct qdest *d)
 }
 
 static void
+on_turn_end(void *arg)
+{
+	(void)arg;
+	sched_dispatch_all();
+}
+
+static void
 enqueue(struct qjob *j, bool first)
 {
+	static struct turn_hook hook;
+
 	j->tq = tenant_queue(j->m->tenant, j->d);
 	if (first)
 		list_push_front(&j->tq->jobs, &j->link);
 	else
 		list_push(&j->tq->jobs, &j->link);
 	j->d->waiting++;
+	loop_turn_hook(queued.loop, &hook, on_turn_end, NULL);
 }
 
 static void

@@ -1,0 +1,227 @@
+"""queued alone, with this program in the places of the master, smtpd and maild.
+
+Frames and fields as in lib/io/wire.h, set-up as in lib/proc/setup.h.
+"""
+import os
+import select
+import socket
+import struct
+import subprocess
+import time
+
+MASTER, SMTPD, QUEUED, AUTHD, MAILD = 0, 1, 3, 4, 5
+ANSWER, ERROR, FD = 2, 4, 1
+ACCEPT, CHUNK, ABORT, ADMIN = 0x301, 0x302, 0x303, 0x310
+DELIVER, LOW_WATER = 0x501, 0x503
+SELF, CONFIG, CONTROL, CALLEE, CALLER, GO, READY, STOP = 128, 129, 133, 134, 135, 136, 137, 141
+
+
+def u64(tag, v):
+    return struct.pack('<HIQ', tag, 8, v)
+
+
+def text(tag, v):
+    v = v.encode() if isinstance(v, str) else v
+    return struct.pack('<HI', tag, len(v)) + v
+
+
+def fields(body):
+    """[(tag, value)] of a body."""
+    at, out = 0, []
+    while at < len(body):
+        tag, n = struct.unpack_from('<HI', body, at)
+        out.append((tag, body[at + 6:at + 6 + n]))
+        at += 6 + n
+    return out
+
+
+def num(v):
+    return int.from_bytes(v, 'little')
+
+
+class Wire:
+    """One end of a channel."""
+
+    def __init__(self, sock):
+        self.sock, self.data, self.fds, self.next_id = sock, b'', [], 1
+
+    def send(self, kind, body=b'', ident=0, flags=0, fd=None):
+        head = struct.pack('<IHBBQ', 12 + len(body), kind, 1, flags | (FD if fd is not None else 0), ident)
+        if fd is None:
+            self.sock.sendall(head + body)
+        else:
+            sent = socket.send_fds(self.sock, [head + body], [fd])
+            self.sock.sendall((head + body)[sent:])
+
+    def call(self, kind, body):
+        ident, self.next_id = self.next_id, self.next_id + 1
+        self.send(kind, body, ident)
+        return ident
+
+    def frames(self, wait=0.0):
+        """What has come: [(type, flags, id, body, fd)]; None when the peer has gone."""
+        if select.select([self.sock], [], [], wait)[0]:
+            try:
+                got, fds, _, _ = socket.recv_fds(self.sock, 1 << 20, 64)
+            except ConnectionResetError:
+                return None
+            if not got:
+                return None
+            self.data += got
+            self.fds += fds
+        out = []
+        while len(self.data) >= 16:
+            n, kind, _, flags, ident = struct.unpack_from('<IHBBQ', self.data)
+            if len(self.data) < 4 + n:
+                break
+            fd = self.fds.pop(0) if flags & FD else None
+            out.append((kind, flags, ident, self.data[16:4 + n], fd))
+            self.data = self.data[4 + n:]
+        return out
+
+
+def envelope(sender, rcpts, lmtp=False):
+    """rcpts: [(address, account)]; slot = account."""
+    body = text(1, sender) + text(5, 'tenant') + text(15, 'T1') + u64(9, 4 if lmtp else 0)
+    body += u64(13, int(time.time() * 1e6))
+    for address, account in rcpts:
+        body += text(64, text(1, address) + u64(5, 1) + u64(6, account) + u64(7, 1) + u64(8, account % 4096))
+    return body
+
+
+class Queued:
+    def __init__(self, program, spool, mailds=1, settings='', env=None, log=None):
+        ours, theirs = socket.socketpair()
+        self.master = Wire(ours)
+        a, b = socket.socketpair()
+        self.smtpd = Wire(a)
+        c, d = socket.socketpair()
+        self.cli = Wire(c)
+        pairs = [socket.socketpair() for _ in range(mailds)]
+        self.mailds = [Wire(p[0]) for p in pairs]
+        for s in (theirs, b, d, *(p[1] for p in pairs)):
+            os.set_inheritable(s.fileno(), True)
+        fd = theirs.fileno()
+        self.proc = subprocess.Popen(
+            [program], pass_fds=[3], env=env, stderr=log or subprocess.DEVNULL,
+            preexec_fn=lambda: os.dup2(fd, 3, inheritable=True))
+        theirs.close()
+        counts = b''.join(text(4, u64(1, r) + u64(3, n)) for r, n in
+                          ((SMTPD, 1), (QUEUED, 1), (AUTHD, 1), (MAILD, mailds)))
+        self.master.send(SELF, u64(2, 0) + u64(5, 1) + text(6, b'k' * 32) + counts)
+        config = 'config 1\nbase-dir "%s"\nspool-dir "%s"\n%s\n' % (os.path.dirname(spool), spool, settings)
+        self.master.send(CONFIG, text(8, config))
+        self.master.send(CALLER, u64(1, SMTPD) + u64(2, 0) + u64(5, 2), fd=b.fileno())
+        self.master.send(CALLER, u64(1, 18) + u64(2, 0) + u64(5, 3), fd=d.fileno())
+        for i, p in enumerate(pairs):
+            self.master.send(CALLEE, u64(1, MAILD) + u64(2, i), fd=p[1].fileno())
+            p[1].close()
+        b.close()
+        d.close()
+        self.master.send(GO)
+        self.inbox = {}
+        self.delivered = []   # (spool id, account, maybe, content)
+        self.outcome = lambda ident, account: (1, 250)
+        self.hold = False
+
+    def ready(self, limit=60):
+        end = time.time() + limit
+        while time.time() < end:
+            frames = self.master.frames(0.05)
+            if frames is None:
+                raise RuntimeError('queued has ended: %s' % self.proc.wait())
+            if any(f[0] == READY for f in frames):
+                return
+        raise RuntimeError('queued is not ready')
+
+    def accept(self, sender, rcpts, content, lmtp=False):
+        """Sends a message; its request id."""
+        env = text(1, envelope(sender, rcpts, lmtp))
+        if len(content) <= 256 << 10:
+            return self.smtpd.call(ACCEPT, env + text(2, content))
+        stream = self.smtpd.next_id
+        for at in range(0, len(content), 256 << 10):
+            ident = self.smtpd.call(CHUNK, u64(3, stream) + text(2, content[at:at + (256 << 10)]))
+            self.wait(ident)
+        return self.smtpd.call(ACCEPT, env + u64(3, stream))
+
+    def turn(self, wait=0.01):
+        """Takes what came: answers into inbox, deliveries answered. False: queued has gone."""
+        socks = [w.sock for w in (self.smtpd, *self.mailds)]
+        select.select(socks, [], [], wait)
+        frames = self.smtpd.frames()
+        if frames is None:
+            return False
+        for _, flags, ident, body, _ in frames:
+            self.inbox[ident] = (flags, body)
+        for w in self.mailds:
+            for f in w.frames() or []:
+                self.maild(w, *f)
+        return True
+
+    def maild(self, w, kind, flags, ident, body, fd):
+        if kind != DELIVER:
+            w.send(kind, b'', ident, ANSWER)
+            return
+        out, spool_id, content, accounts = b'', 0, b'', []
+        for tag, v in fields(body):
+            if tag == 1:
+                spool_id = num(v)
+            elif tag == 100:
+                content = v
+            elif tag == 7:
+                r = dict(fields(v))
+                accounts.append((num(r[1]), 5 in r))
+        if fd is not None:
+            content = os.pread(fd, 1 << 28, 0)
+            os.close(fd)
+        for account, maybe in accounts:
+            o, smtp = self.outcome(spool_id, account)
+            if o == 1:
+                self.delivered.append((spool_id, account, maybe, content))
+            out += text(1, u64(1, o) + u64(2, smtp) + text(4, 'said by the store'))
+        if not self.hold:
+            w.send(DELIVER, out, ident, ANSWER)
+
+    def wait(self, ident, limit=30):
+        end = time.time() + limit
+        while ident not in self.inbox and time.time() < end:
+            if not self.turn():
+                return None
+        return self.inbox.pop(ident, None)
+
+    def answer(self, ident):
+        """(spool id, reply code, [per-recipient codes]) of an accept, or None."""
+        got = self.wait(ident)
+        if not got or got[0] & ERROR:
+            return None
+        f = fields(got[1])
+        top = dict((t, v) for t, v in f if t != 6)
+        return num(top[1]), num(top[3]), [num(dict(fields(v))[3]) for t, v in f if t == 6]
+
+    def admin(self, body):
+        ident = self.cli.call(ADMIN, body)
+        end = time.time() + 20
+        while time.time() < end:
+            self.turn(0)
+            for _, flags, got, data, _ in self.cli.frames(0.01) or []:
+                if got == ident:
+                    return flags, data
+        return None
+
+    def until(self, condition, limit=20):
+        end = time.time() + limit
+        while not condition() and time.time() < end:
+            self.turn()
+        return condition()
+
+    def stop(self):
+        self.master.send(STOP)
+        end = time.time() + 20
+        while self.proc.poll() is None and time.time() < end:
+            self.turn()
+        return self.proc.poll()
+
+    def kill(self):
+        self.proc.kill()
+        self.proc.wait()

@@ -1,0 +1,145 @@
+#!/usr/bin/env python3
+"""queued from outside: accepts, delivers, defers, holds, restarts, is killed."""
+import os
+import shutil
+import sys
+import tempfile
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'crash'))
+from house import ANSWER, Queued, fields, num, text, u64  # noqa: E402
+
+PROGRAM = os.environ.get('QUEUED', 'mta/queued')
+SETTINGS = 'spool {\n segment-size 2M\n min-free 0\n retry-min 1s\n retry-max 2s\n}\n'
+LIST, SHOW, CAT, RETRY, HOLD, RELEASE, DELETE, SUMMARY, HOLD_NEW = range(1, 10)
+
+
+class TestQueued(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='test_queued.')
+        self.q = None
+
+    def tearDown(self):
+        if self.q and self.q.proc.poll() is None:
+            self.q.kill()
+        shutil.rmtree(self.dir)
+
+    def start(self, mailds=1):
+        with open(os.path.join(self.dir, 'log'), 'ab') as log:
+            self.q = Queued(PROGRAM, os.path.join(self.dir, 'spool'), mailds, SETTINGS, log=log)
+        self.q.ready()
+        return self.q
+
+    def log(self):
+        with open(os.path.join(self.dir, 'log'), errors='replace') as f:
+            return f.read()
+
+    def summary(self):
+        flags, body = self.q.admin(u64(1, SUMMARY))
+        self.assertEqual(flags & ANSWER, ANSWER)
+        return {t: num(v) for t, v in fields(body)}
+
+    def test_deliver_sizes(self):
+        q = self.start(2)
+        sent = {}
+        for i, n in enumerate((1, 5000, 65536, 65537, 200000, 262144, 262145, 3000000)):
+            content = bytes([65 + i]) * n
+            spool_id, code, _ = q.answer(q.accept('a@example.test', [('u@example.test', i)], content))
+            self.assertEqual(code, 250)
+            sent[spool_id] = content
+        self.assertTrue(q.until(lambda: len(q.delivered) == 8), self.log())
+        for spool_id, _, maybe, content in q.delivered:
+            self.assertFalse(maybe)
+            self.assertEqual(content, sent[spool_id])
+        self.assertTrue(q.until(lambda: self.summary()[2] == 0))
+        self.assertEqual(os.listdir(os.path.join(self.dir, 'spool', 'large')), [])
+        self.assertEqual(q.stop(), 0)
+
+    def test_accounts_merge(self):
+        q = self.start(2)
+        rcpts = [('u%d@example.test' % i, i % 5) for i in range(20)]
+        q.answer(q.accept('a@example.test', rcpts, b'hello'))
+        self.assertTrue(q.until(lambda: self.summary()[2] == 0))
+        self.assertEqual(sorted(a for _, a, _, _ in q.delivered), [0, 1, 2, 3, 4])
+
+    def test_defer_and_retry(self):
+        q = self.start()
+        tries = []
+        q.outcome = lambda ident, account: tries.append(account) or ((1, 250) if len(tries) > 2 else (2, 451))
+        q.answer(q.accept('a@example.test', [('u@example.test', 1)], b'x'))
+        self.assertTrue(q.until(lambda: len(tries) == 1), self.log())
+        self.assertTrue(q.until(lambda: self.summary()[6] == 1))
+        self.assertTrue(q.until(lambda: len(q.delivered) == 1))
+        self.assertEqual(len(tries), 3)
+
+    def test_undeliverable_stays(self):
+        q = self.start()
+        q.outcome = lambda ident, account: (3, 552)
+        q.answer(q.accept('a@example.test', [('u@example.test', 1)], b'x'))
+        self.assertTrue(q.until(lambda: self.summary()[8] == 1))
+        self.assertEqual(q.stop(), 0)
+        q = self.start()
+        self.assertEqual(self.summary()[8], 1)
+        self.assertEqual(self.summary()[2], 1)
+
+    def test_restart_clean(self):
+        q = self.start()
+        flags, _ = q.admin(u64(1, HOLD_NEW) + u64(11, 1))
+        ids = [q.answer(q.accept('a@example.test', [('u@example.test', i)], b'm%d' % i))[0] for i in range(50)]
+        self.assertEqual(q.stop(), 0)
+        q = self.start()
+        self.assertEqual(self.summary()[7], 50)
+        q.admin(u64(1, RELEASE) + u64(9, 1))
+        self.assertTrue(q.until(lambda: len(q.delivered) == 50))
+        self.assertEqual(sorted(d[0] for d in q.delivered), sorted(ids))
+        self.assertFalse(any(d[2] for d in q.delivered))
+
+    def test_killed(self):
+        """A lost answer: the delivery comes again, marked."""
+        q = self.start()
+        q.hold = True
+        ids = [q.answer(q.accept('a@example.test', [('u@example.test', i)], b'm%d' % i))[0] for i in range(20)]
+        self.assertTrue(q.until(lambda: len(q.delivered) == 20))
+        q.kill()
+        q = self.start()
+        self.assertTrue(q.until(lambda: len(q.delivered) == 20))
+        self.assertEqual(sorted(d[0] for d in q.delivered), sorted(ids))
+        self.assertTrue(all(d[2] for d in q.delivered))
+
+    def test_lmtp(self):
+        q = self.start()
+        q.outcome = lambda ident, account: {1: (1, 250), 2: (2, 452), 3: (3, 552)}[account]
+        rcpts = [('u%d@example.test' % i, i) for i in (1, 2, 3)]
+        _, _, codes = q.answer(q.accept('a@example.test', rcpts, b'x', lmtp=True))
+        self.assertEqual(codes, [250, 452, 552])
+        self.assertTrue(q.until(lambda: self.summary()[2] == 0))
+
+    def test_admin(self):
+        q = self.start()
+        q.admin(u64(1, HOLD_NEW) + u64(11, 1))
+        one = q.answer(q.accept('a@example.test', [('u@example.test', 1)], b'content one'))[0]
+        two = q.answer(q.accept('b@example.test', [('v@other.test', 1)], b'content two'))[0]
+        rows = [dict(fields(v)) for _, v in fields(q.admin(u64(1, LIST))[1])]
+        self.assertEqual([num(r[1]) for r in rows], [one, two])
+        rows = fields(q.admin(u64(1, LIST) + text(5, 'other.test'))[1])
+        self.assertEqual(len(rows), 1)
+        self.assertEqual(dict(fields(q.admin(u64(1, CAT) + u64(2, one))[1]))[2], b'content one')
+        self.assertEqual(q.admin(u64(1, DELETE))[0] & 4, 4)   # says nothing of which
+        self.assertEqual(num(dict(fields(q.admin(u64(1, DELETE) + u64(9, 1) + u64(10, 1))[1]))[1]), 2)
+        self.assertEqual(self.summary()[2], 2)
+        self.assertEqual(num(dict(fields(q.admin(u64(1, DELETE) + u64(2, one))[1]))[1]), 1)
+        self.assertEqual(self.summary()[2], 1)
+        q.kill()
+        self.start()
+        self.assertEqual(self.summary()[2], 1)
+
+    def test_bad_frames(self):
+        q = self.start()
+        for body in (b'', b'\1', text(1, b'\xff\xff'), text(1, b'') + text(2, b'x'), u64(3, 9), b'\0' * 40):
+            got = q.wait(q.smtpd.call(0x301, body))
+            self.assertTrue(got and got[0] & 4)
+        self.assertEqual(q.answer(q.accept('a@example.test', [('u@example.test', 1)], b'x'))[1], 250)
+
+
+if __name__ == '__main__':
+    unittest.main()
