@@ -1,0 +1,404 @@
+/*
+ * A recorder under the file calls of a program (LD_PRELOAD): every call that
+ * changes a file or makes it durable, below the folder CRASH_ROOT, goes to the
+ * log CRASH_LOG in the order in which it returned, with its data. replay.py
+ * builds from it the tree as a crash at any point may have left it.
+ *
+ * It also makes calls fail: CRASH_FAULT="pwrite:3:EIO" fails the third pwrite
+ * below the root, "pwrite:3+:ENOSPC" that and all after it, "pwrite:3:SHORT"
+ * writes half.
+ *
+ * A log record, little-endian: u32 length of what follows | u8 op | u64 offset |
+ * u64 count | u16 length of path | path | u16 length of second path | it | data.
+ * Data of zeros alone is not written: op 'Z' instead of 'W'.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define FDS 4096
+#define PATH_LEN 512
+
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER; /* a call and its record are one step */
+static char paths[FDS][PATH_LEN];
+static char root[PATH_LEN];
+static int log_fd = -1;
+static struct {
+	char call[16];
+	unsigned long at, seen;
+	int onward, code, brief;
+} fault;
+
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+__attribute__((constructor)) static void
+start(void)
+{
+	const char *r = getenv("CRASH_ROOT"), *l = getenv("CRASH_LOG"), *f = getenv("CRASH_FAULT");
+	char word[16] = "";
+
+	if (r)
+		snprintf(root, sizeof root, "%s", r);
+	if (l)
+		log_fd = REAL(open)(l, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (!f)
+		return;
+	if (sscanf(f, "%15[^:]:%lu+:%15s", fault.call, &fault.at, word) == 3)
+		fault.onward = 1;
+	else
+		sscanf(f, "%15[^:]:%lu:%15s", fault.call, &fault.at, word);
+	fault.code = !strcmp(word, "ENOSPC") ? ENOSPC : EIO;
+	fault.brief = !strcmp(word, "SHORT");
+}
+
+/* Whether this call is to fail; errno is set. mu is held. */
+static int
+fails(const char *call)
+{
+	if (!fault.at || strcmp(call, fault.call))
+		return 0;
+	fault.seen++;
+	if (fault.seen != fault.at && !(fault.onward && fault.seen > fault.at))
+		return 0;
+	errno = fault.code;
+	return 1;
+}
+
+static const char *
+name_of(int fd)
+{
+	return fd >= 0 && fd < FDS ? paths[fd] : "";
+}
+
+static void
+full_path(char out[PATH_LEN], int dirfd, const char *name)
+{
+	char p[2 * PATH_LEN];
+	size_t n;
+
+	if (name[0] == '/' || dirfd == AT_FDCWD)
+		snprintf(p, sizeof p, "%s", name);
+	else
+		snprintf(p, sizeof p, "%s/%s", name_of(dirfd), name);
+	n = strlen(p);
+	if (n > 2 && !strcmp(p + n - 2, "/."))
+		p[n - 2] = '\0';
+	snprintf(out, PATH_LEN, "%.*s", PATH_LEN - 1, p);
+}
+
+static int
+below(const char *path)
+{
+	size_t n = strlen(root);
+
+	return n && !strncmp(path, root, n);
+}
+
+static int
+all_zero(const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (p[i])
+			return 0;
+	return 1;
+}
+
+static void
+record(char op, const char *path, const char *to, uint64_t off, const void *data, uint64_t n)
+{
+	char head[21];
+	uint16_t pn = (uint16_t)strlen(path), tn = (uint16_t)strlen(to);
+	uint32_t len;
+	size_t dn = op == 'W' && !all_zero(data, n) ? n : 0;
+	struct iovec v[5] = { { head, sizeof head }, { (void *)(uintptr_t)path, pn }, { &tn, 2 },
+		{ (void *)(uintptr_t)to, tn }, { (void *)(uintptr_t)data, dn } };
+
+	if (log_fd < 0)
+		return;
+	if (op == 'W' && !dn)
+		op = 'Z';
+	len = (uint32_t)(sizeof head - 4 + pn + 2 + tn + dn + 0);
+	memcpy(head, &len, 4);
+	head[4] = op;
+	memcpy(head + 5, &off, 8);
+	memcpy(head + 13, &n, 6); /* 48 bits are enough */
+	memcpy(head + 19, &pn, 2);
+	if (REAL(writev)(log_fd, v, 5) < 0)
+		_exit(99);
+}
+
+/* ---- calls ---- */
+
+static int
+opened(int fd, const char *path, int flags, int existed)
+{
+	if (fd < 0 || fd >= FDS)
+		return fd;
+	snprintf(paths[fd], PATH_LEN, "%s", path);
+	if (below(path) && flags & O_CREAT && !existed)
+		record('C', path, "", 0, "", 0);
+	else if (below(path) && flags & O_TRUNC)
+		record('T', path, "", 0, "", 0);
+	return fd;
+}
+
+static int
+do_open(int dirfd, const char *name, int flags, mode_t mode)
+{
+	char path[PATH_LEN];
+	struct stat st;
+	int fd, existed;
+
+	pthread_mutex_lock(&mu);
+	full_path(path, dirfd, name);
+	existed = !fstatat(dirfd, name, &st, 0);
+	if (below(path) && flags & O_CREAT && fails("open"))
+		fd = -1;
+	else
+		fd = opened(REAL(openat)(dirfd, name, flags, mode), path, flags, existed);
+	pthread_mutex_unlock(&mu);
+	return fd;
+}
+
+int
+openat(int dirfd, const char *name, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = flags & O_CREAT ? (mode_t)va_arg(ap, int) : 0;
+	va_end(ap);
+	return do_open(dirfd, name, flags, mode);
+}
+
+int
+open(const char *name, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = flags & O_CREAT ? (mode_t)va_arg(ap, int) : 0;
+	va_end(ap);
+	return do_open(AT_FDCWD, name, flags, mode);
+}
+
+__attribute__((alias("openat"))) int openat64(int, const char *, int, ...);
+__attribute__((alias("open"))) int open64(const char *, int, ...);
+
+int
+close(int fd)
+{
+	int rc;
+
+	pthread_mutex_lock(&mu);
+	if (fd >= 0 && fd < FDS)
+		paths[fd][0] = '\0';
+	rc = REAL(close)(fd);
+	pthread_mutex_unlock(&mu);
+	return rc;
+}
+
+ssize_t
+pwrite(int fd, const void *p, size_t n, off_t off)
+{
+	ssize_t w;
+
+	if (!below(name_of(fd)))
+		return REAL(pwrite)(fd, p, n, off);
+	pthread_mutex_lock(&mu);
+	if (fails("pwrite")) {
+		if (!fault.brief) {
+			pthread_mutex_unlock(&mu);
+			return -1;
+		}
+		n = n / 2 + 1;
+	}
+	w = REAL(pwrite)(fd, p, n, off);
+	if (w > 0)
+		record('W', name_of(fd), "", (uint64_t)off, p, (uint64_t)w);
+	pthread_mutex_unlock(&mu);
+	return w;
+}
+
+__attribute__((alias("pwrite"))) ssize_t pwrite64(int, const void *, size_t, off_t);
+
+ssize_t
+write(int fd, const void *p, size_t n)
+{
+	off_t off;
+	ssize_t w;
+
+	if (!below(name_of(fd)))
+		return REAL(write)(fd, p, n);
+	pthread_mutex_lock(&mu);
+	off = lseek(fd, 0, SEEK_CUR);
+	w = fails("write") ? -1 : REAL(write)(fd, p, n);
+	if (w > 0)
+		record('W', name_of(fd), "", (uint64_t)off, p, (uint64_t)w);
+	pthread_mutex_unlock(&mu);
+	return w;
+}
+
+static int
+sync_call(int fd, const char *call, int (*real)(int))
+{
+	int rc;
+
+	if (!below(name_of(fd)))
+		return real(fd);
+	pthread_mutex_lock(&mu);
+	rc = fails(call) ? -1 : real(fd);
+	if (!rc)
+		record('S', name_of(fd), "", 0, "", 0);
+	pthread_mutex_unlock(&mu);
+	return rc;
+}
+
+int
+fsync(int fd)
+{
+	return sync_call(fd, "fsync", REAL(fsync));
+}
+
+int
+fdatasync(int fd)
+{
+	return sync_call(fd, "fdatasync", REAL(fdatasync));
+}
+
+int
+syncfs(int fd)
+{
+	int rc;
+
+	pthread_mutex_lock(&mu);
+	rc = fails("syncfs") ? -1 : REAL(syncfs)(fd);
+	if (!rc)
+		record('A', name_of(fd), "", 0, "", 0);
+	pthread_mutex_unlock(&mu);
+	return rc;
+}
+
+int
+ftruncate(int fd, off_t n)
+{
+	int rc;
+
+	pthread_mutex_lock(&mu);
+	rc = REAL(ftruncate)(fd, n);
+	if (!rc && below(name_of(fd)))
+		record('T', name_of(fd), "", (uint64_t)n, "", 0);
+	pthread_mutex_unlock(&mu);
+	return rc;
+}
+
+__attribute__((alias("ftruncate"))) int ftruncate64(int, off_t);
+
+/* Calls on names: two folders and names, one of them may be missing. */
+static int
+name_call(char op, const char *call, int d1, const char *n1, int d2, const char *n2,
+    int (*fn)(int, const char *, int, const char *, int), int arg)
+{
+	char a[PATH_LEN], b[PATH_LEN] = "";
+	int rc;
+
+	pthread_mutex_lock(&mu);
+	full_path(a, d1, n1);
+	if (n2)
+		full_path(b, d2, n2);
+	rc = below(a) && fails(call) ? -1 : fn(d1, n1, d2, n2, arg);
+	if (!rc && below(a)) {
+		record(op, a, b, 0, "", 0);
+		for (int i = 0; op == 'R' && i < FDS; i++)
+			if (!strcmp(paths[i], a))
+				snprintf(paths[i], PATH_LEN, "%s", b);
+	}
+	pthread_mutex_unlock(&mu);
+	return rc;
+}
+
+static int
+real_rename(int d1, const char *a, int d2, const char *b, int arg)
+{
+	(void)arg;
+	return REAL(renameat)(d1, a, d2, b);
+}
+
+static int
+real_link(int d1, const char *a, int d2, const char *b, int flags)
+{
+	return REAL(linkat)(d1, a, d2, b, flags);
+}
+
+static int
+real_unlink(int d1, const char *a, int d2, const char *b, int flags)
+{
+	(void)d2, (void)b;
+	return REAL(unlinkat)(d1, a, flags);
+}
+
+static int
+real_mkdir(int d1, const char *a, int d2, const char *b, int mode)
+{
+	(void)d2, (void)b;
+	return REAL(mkdirat)(d1, a, (mode_t)mode);
+}
+
+int
+renameat(int d1, const char *a, int d2, const char *b)
+{
+	return name_call('R', "rename", d1, a, d2, b, real_rename, 0);
+}
+
+int
+rename(const char *a, const char *b)
+{
+	return renameat(AT_FDCWD, a, AT_FDCWD, b);
+}
+
+int
+linkat(int d1, const char *a, int d2, const char *b, int flags)
+{
+	return name_call('L', "link", d1, a, d2, b, real_link, flags);
+}
+
+int
+link(const char *a, const char *b)
+{
+	return linkat(AT_FDCWD, a, AT_FDCWD, b, 0);
+}
+
+int
+unlinkat(int d1, const char *a, int flags)
+{
+	return name_call('U', "unlink", d1, a, -1, NULL, real_unlink, flags);
+}
+
+int
+unlink(const char *a)
+{
+	return unlinkat(AT_FDCWD, a, 0);
+}
+
+int
+mkdirat(int d1, const char *a, mode_t mode)
+{
+	return name_call('M', "mkdir", d1, a, -1, NULL, real_mkdir, (int)mode);
+}
+
+int
+mkdir(const char *a, mode_t mode)
+{
+	return mkdirat(AT_FDCWD, a, mode);
+}
