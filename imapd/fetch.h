@@ -28,6 +28,7 @@ enum section_what { SEC_ALL, SEC_HEADER, SEC_FIELDS, SEC_FIELDS_NOT, SEC_TEXT, S
 /* One BODY[...], BODY.PEEK[...], RFC822, RFC822.HEADER or RFC822.TEXT. */
 struct fetch_section {
 	struct str label;      /* how the answer names it: "BODY[1.TEXT]<0>" */
+	struct str spec;       /* what stands in the brackets, without a header list */
 	enum section_what what;
 	uint32_t *path;        /* part numbers, outermost first */
 	size_t n_path;

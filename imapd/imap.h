@@ -56,7 +56,6 @@ struct imap {
 	bool bye;                  /* said goodbye: close */
 	bool tls;
 	bool condstore;            /* a CONDSTORE enabling command was given */
-	bool busy_io;              /* run is on a coroutine (events only mark) */
 	unsigned bads;             /* commands refused as BAD, in a row */
 	uint64_t opened_ms, last_input_ms;
 	uint64_t parked_until_ms;  /* IDLE: when the last keepalive went out */
@@ -87,10 +86,19 @@ struct imap {
 
 extern const struct session_kind imap_session_kind;
 
-/* ---- output: gathered here, handed to the stream in pieces ---- */
+/* ---- output ---- */
 
+/* Gathered in memory without ever waiting, so that positions in the selected
+ * mailbox hold; loops hand it over by out_flush whenever out_full says so. Only
+ * out_flush may yield (back-pressure). */
 void out_mem(struct imap *c, const void *p, size_t n);
-void out_flush(struct imap *c); /* to the stream; the stream sends when it is full or parks */
+void out_flush(struct imap *c);
+
+static inline bool
+out_full(const struct imap *c)
+{
+	return c->out.n >= 24 << 10;
+}
 
 static inline void
 out_str(struct imap *c, struct str s)
@@ -161,7 +169,5 @@ struct imap_limits {
 	uint64_t idle_ms, login_ms, keepalive_ms, append_max;
 };
 extern struct imap_limits imap_limits;
-extern const char imap_hostname[]; /* unused when empty */
-void session_metrics(int delta);
 
 #endif

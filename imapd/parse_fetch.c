@@ -22,10 +22,11 @@ static const struct {
 
 static const struct {
 	const char *name;
+	const char *spec;
 	enum section_what what;
 	bool sees;
-} rfc822_items[] = { { "RFC822.HEADER", SEC_HEADER, false }, { "RFC822.TEXT", SEC_TEXT, true },
-	{ "RFC822", SEC_ALL, true } };
+} rfc822_items[] = { { "RFC822.HEADER", "HEADER", SEC_HEADER, false },
+	{ "RFC822.TEXT", "TEXT", SEC_TEXT, true }, { "RFC822", "", SEC_ALL, true } };
 
 static struct fetch_section *
 section_new(struct parse *p, struct fetch_args *a)
@@ -169,6 +170,7 @@ section_label(struct parse *p, struct fetch_section *s)
 	if (s->n_path && s->what != SEC_ALL)
 		buf_putc(&b, '.');
 	buf_puts(&b, words[s->what]);
+	s->spec = arena_dup(p->ar, str_skip(buf_view(&b), 5));
 	for (i = 0; i < s->n_fields; i++) {
 		buf_puts(&b, i ? " " : " (");
 		label_field(&b, s->fields[i]);
@@ -181,7 +183,7 @@ section_label(struct parse *p, struct fetch_section *s)
 	}
 	s->label = arena_dup(p->ar, buf_view(&b));
 	buf_done(&b);
-	return s->label.p || parse_fail(p, "Command is too large");
+	return (s->label.p && s->spec.p) || parse_fail(p, "Command is too large");
 }
 
 static bool
@@ -235,6 +237,7 @@ fetch_item(struct parse *p, struct fetch_args *a)
 			if (!s)
 				return false;
 			s->label = str_c(rfc822_items[i].name);
+			s->spec = str_c(rfc822_items[i].spec);
 			s->what = rfc822_items[i].what;
 			s->sees = rfc822_items[i].sees;
 			return true;
