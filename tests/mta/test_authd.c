@@ -1,0 +1,344 @@
+/*
+ * authd as a process: the test plays the master on descriptor 3 and a front end,
+ * an smtpd and the command line on channels. Run from the top of the build tree.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "lib/base/clock.h"
+#include "lib/client/auth_admin.h"
+#include "lib/proc/setup.h"
+
+static const unsigned char key[SETUP_KEY] = "0123456789abcdef0123456789abcde";
+static char dir[64];
+static pid_t pid;
+static int master, imapd, smtpd, cli;
+static struct arena *arena;
+
+/* ---- frames over plain sockets ---- */
+
+static void
+send_frame(int to, uint16_t type, uint64_t id, const struct buf *b, int fd)
+{
+	char head[WIRE_HEAD], control[CMSG_SPACE(sizeof fd)] = { 0 };
+	struct iovec iov[2] = { { head, sizeof head }, { b ? b->p : NULL, b ? b->n : 0 } };
+	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+
+	wire_head(head, type, fd >= 0 ? WIRE_FD : 0, id, iov[1].iov_len);
+	if (fd >= 0) {
+		m.msg_control = control;
+		m.msg_controllen = sizeof control;
+		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+			.cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd) };
+		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof fd);
+	}
+	assert_int_equal(sendmsg(to, &m, MSG_NOSIGNAL), sizeof head + iov[1].iov_len);
+	if (fd >= 0)
+		close(fd);
+}
+
+static void
+read_full(int fd, char *p, size_t n)
+{
+	for (size_t got = 0; got < n;) {
+		ssize_t r = read(fd, p + got, n - got);
+
+		assert_true(r > 0);
+		got += (size_t)r;
+	}
+}
+
+static struct frame
+read_frame(int from)
+{
+	struct frame f = { .fd = -1 };
+	char head[WIRE_HEAD], *whole;
+	size_t n;
+
+	read_full(from, head, sizeof head);
+	n = le32_get(head) + 4;
+	assert_true(n >= WIRE_HEAD && n <= WIRE_MAX);
+	whole = arena_alloc(arena, n);
+	memcpy(whole, head, sizeof head);
+	read_full(from, whole + WIRE_HEAD, n - WIRE_HEAD);
+	assert_int_equal(wire_parse(str_from(whole, n), &f), n);
+	return f;
+}
+
+/* The answer to a request; events that come before it are skipped. */
+static struct frame
+call(int fd, uint16_t type, struct buf *b)
+{
+	static uint64_t id;
+	struct frame f;
+
+	send_frame(fd, type, ++id, b, -1);
+	buf_done(b);
+	do
+		f = read_frame(fd);
+	while (f.id != id);
+	return f;
+}
+
+/* ---- setting up ---- */
+
+static int
+channel(enum role role, uint64_t number)
+{
+	struct buf b = { 0 };
+	int sv[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	setsockopt(sv[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 20, 0 }, sizeof(struct timeval));
+	wire_u64(&b, SU_ROLE, role);
+	wire_u64(&b, SU_INSTANCE, 0);
+	wire_u64(&b, SU_NUMBER, number);
+	send_frame(master, SETUP_CALLER, 0, &b, sv[1]);
+	buf_done(&b);
+	return sv[0];
+}
+
+static void
+set_up(void)
+{
+	struct buf b = { 0 }, text = { 0 };
+
+	wire_u64(&b, SU_INSTANCE, 0);
+	wire_u64(&b, SU_NUMBER, 1);
+	wire_str(&b, SU_KEY, str_from(key, sizeof key));
+	send_frame(master, SETUP_SELF, 0, &b, -1);
+	buf_clear(&b);
+	buf_printf(&text, "config 1\nhostname mx.example.test\nbase-dir %s\ndomain example.test\n"
+	    "auth { password-cost 1 }\nlisten smtp { address 127.0.0.1 }\n", dir);
+	wire_str(&b, SU_TEXT, buf_view(&text));
+	send_frame(master, SETUP_CONFIG, 0, &b, -1);
+	imapd = channel(ROLE_IMAPD, 77);
+	smtpd = channel(ROLE_SMTPD, 78);
+	cli = channel(ROLE_CLI, 0);
+	send_frame(master, SETUP_GO, 0, NULL, -1);
+	buf_done(&b);
+	buf_done(&text);
+}
+
+static int
+setup(void **st)
+{
+	int sv[2];
+
+	strcpy(dir, "/tmp/posthorn-authd-XXXXXX");
+	arena = arena_new(0);
+	if (!mkdtemp(dir) || !arena || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		dup2(sv[1], SETUP_FD);
+		execl("mta/authd", "authd", (char *)NULL);
+		_exit(127);
+	}
+	close(sv[1]);
+	master = sv[0];
+	setsockopt(master, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 20, 0 }, sizeof(struct timeval));
+	set_up();
+	return read_frame(master).type == SETUP_READY ? 0 : -1;
+}
+
+static int
+teardown(void **st)
+{
+	char cmd[96];
+	int status;
+
+	send_frame(master, SETUP_STOP, 0, NULL, -1);
+	waitpid(pid, &status, 0);
+	close(master), close(imapd), close(smtpd), close(cli);
+	arena_free(&arena);
+	snprintf(cmd, sizeof cmd, "rm -r %s", dir);
+	return system(cmd) || status;
+}
+
+/* ---- calls ---- */
+
+static int
+admin(enum auth_op op, const char *name, const char *password)
+{
+	struct auth_admin q = { .op = op, .name = str_c(name), .password = str_c(password),
+		.quota = 1000 };
+	struct wire_error we = { 0 };
+	struct buf b = { 0 };
+	struct frame f;
+
+	auth_admin_put(&b, &q);
+	f = call(cli, MSG_AUTH_ADMIN, &b);
+	if (!(f.flags & WIRE_ERROR))
+		return 0;
+	assert_int_equal(wire_error_get(f.body, &we), 0);
+	return we.code;
+}
+
+static struct login_answer
+login(const char *user, const char *password)
+{
+	struct login_request q = { .mech = STR("PLAIN"), .user = str_c(user),
+		.password = str_c(password), .service = STR("imap"), .client_ip = STR("192.0.2.1") };
+	struct login_answer ans;
+	struct buf b = { 0 };
+
+	login_request_put(&b, &q);
+	assert_int_equal(login_answer_get(call(imapd, MSG_AUTH_LOGIN, &b).body, &ans), 0);
+	return ans;
+}
+
+static struct resolve_answer
+resolve(const char *address)
+{
+	struct resolve_answer ans;
+	struct buf b = { 0 };
+
+	auth_ask_put(&b, str_c(address));
+	assert_int_equal(resolve_answer_get(call(smtpd, MSG_AUTH_RESOLVE, &b).body, &ans), 0);
+	return ans;
+}
+
+static struct login_answer
+renew(int fd, struct str ticket)
+{
+	struct login_answer ans;
+	struct buf b = { 0 };
+
+	auth_ask_put(&b, ticket);
+	assert_int_equal(login_answer_get(call(fd, MSG_AUTH_RENEW, &b).body, &ans), 0);
+	return ans;
+}
+
+static void
+test_mail_route(void **st)
+{
+	struct resolve_answer r;
+
+	assert_int_equal(admin(AUTH_USER_ADD, "user1@example.test", "secret"), 0);
+	assert_int_equal(admin(AUTH_USER_ADD, "user1@example.test", "secret"), -EEXIST);
+	r = resolve("User1+x@Example.test");
+	assert_int_equal(r.kind, RESOLVE_ACCOUNT);
+	assert_true(str_eq(r.address, STR("user1@example.test")) && str_eq(r.detail, STR("x")));
+	assert_int_equal(r.quota, 1000);
+	assert_int_equal(r.slot, account_slot(r.account));
+	assert_int_equal(resolve("nobody@example.test").kind, RESOLVE_NO_USER);
+	assert_int_equal(resolve("user1@other.test").kind, RESOLVE_NOT_LOCAL);
+	assert_int_equal(admin(AUTH_USER_SUSPEND, "user1@example.test", ""), 0);
+	assert_int_equal(resolve("user1@example.test").kind, RESOLVE_DISABLED);
+}
+
+static void
+test_login(void **st)
+{
+	struct login_answer a;
+	struct ticket t;
+
+	admin(AUTH_USER_ADD, "user1@example.test", "secret");
+	a = login("user1@example.test", "secret");
+	assert_true(a.ok);
+	assert_int_equal(ticket_open(a.ticket, key, 77, &t), 0);
+	assert_int_equal(ticket_open(a.ticket, key, 78, &t), -EACCES);
+	assert_true(t.account == a.account && str_eq(t.user, STR("user1@example.test")));
+	assert_true(login("USER1", "secret").ok); /* cached, and by the only domain */
+	a = login("user1@example.test", "Secret");
+	assert_false(a.ok || a.temporary);
+	a = login("nobody@example.test", "secret");
+	assert_false(a.ok || a.temporary);
+	a = login("user1@example.test", "");
+	assert_false(a.ok || a.temporary);
+}
+
+/* A change is told to front ends; tickets and cached passwords end with it. */
+static void
+test_revocation(void **st)
+{
+	static const enum auth_op ops[] = { AUTH_USER_PASSWD, AUTH_USER_SUSPEND, AUTH_USER_RESUME,
+		AUTH_USER_DELETE };
+	struct auth_changed c;
+	struct login_answer a;
+	struct frame f;
+
+	admin(AUTH_USER_ADD, "user1@example.test", "secret");
+	for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+		a = login("user1@example.test", "secret");
+		assert_int_equal(a.ok, ops[i] != AUTH_USER_RESUME);
+		if (a.ok)
+			assert_true(renew(imapd, a.ticket).ok);
+		assert_int_equal(admin(ops[i], "user1@example.test", "secret"), 0);
+		f = read_frame(imapd);
+		assert_int_equal(f.type, MSG_AUTH_EV_CHANGED);
+		assert_int_equal(f.id, 0);
+		assert_int_equal(auth_changed_get(f.body, &c), 0);
+		assert_true(str_eq(c.address, STR("user1@example.test")));
+		assert_int_equal(c.deleted, ops[i] == AUTH_USER_DELETE);
+		if (a.ok)
+			assert_false(renew(imapd, a.ticket).ok || renew(imapd, a.ticket).temporary);
+	}
+	assert_false(login("user1@example.test", "secret").ok);
+}
+
+/* Who fails often waits; an unknown name waits like a known one, and the owner,
+ * known from this network, does not wait for others' guesses. */
+static void
+test_delay(void **st)
+{
+	static const char *const names[] = { "user1@example.test", "nobody@example.test" };
+	uint64_t start, took[2];
+
+	admin(AUTH_USER_ADD, "user1@example.test", "secret");
+	for (int n = 0; n < 2; n++) {
+		start = clock_ms();
+		for (int i = 0; i < 6; i++)
+			assert_false(login(names[n], "wrong").ok);
+		took[n] = clock_ms() - start;
+		assert_true(took[n] >= 1500 && took[n] < 10000); /* 500 + 1000 */
+	}
+	assert_true(login("user1@example.test", "secret").ok);
+	assert_false(login("user1@example.test", "wrong").ok);
+	start = clock_ms();
+	assert_true(login("user1@example.test", "secret").ok);
+	assert_true(clock_ms() - start < 1000);
+}
+
+/* The table of peers holds at the callee too, and bad frames do not kill it. */
+static void
+test_bad_input(void **st)
+{
+	struct buf b = { 0 };
+
+	auth_ask_put(&b, STR("user1@example.test"));
+	assert_true(call(smtpd, MSG_AUTH_RESOLVE, &b).type == MSG_AUTH_RESOLVE);
+	buf_puts(&b, "torn");
+	assert_true(call(smtpd, MSG_AUTH_RESOLVE, &b).flags & WIRE_ERROR);
+	buf_puts(&b, "torn");
+	assert_true(call(cli, MSG_AUTH_ADMIN, &b).flags & WIRE_ERROR);
+	assert_int_equal(resolve("nobody@example.test").kind, RESOLVE_NO_USER);
+	assert_int_equal(kill(pid, 0), 0);
+}
+
+#define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int
+main(void)
+{
+	const struct CMUnitTest t[] = {
+		T(test_mail_route),
+		T(test_login),
+		T(test_revocation),
+		T(test_delay),
+		T(test_bad_input),
+	};
+
+	return cmocka_run_group_tests_name("mta/authd", t, NULL, NULL);
+}
