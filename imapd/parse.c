@@ -142,8 +142,6 @@ quoted(struct parse *p, struct str *ret)
 
 	while (q < end && *q != '"') {
 		if (*q == '\\') {
-			if (++q == end || (*q != '"' && *q != '\\'))
-				return parse_fail(p, "Bad escape in a quoted string");
 			if (!out && !(out = arena_alloc(p->ar, p->in.n)))
 				return parse_fail(p, "Command is too large");
 			memcpy(out, s, n);
@@ -376,7 +374,7 @@ mailbox_decode(struct parse *p, struct str raw, struct str *ret)
 	struct buf b;
 
 	buf_init(&b, 4 * raw.n + 16);
-	if (mutf7_decode(&b, raw) < 0) {
+	if (mutf7_decode(raw, &b) < 0) {
 		buf_done(&b);
 		return parse_fail(p, "Mailbox name is not valid modified UTF-7");
 	}
