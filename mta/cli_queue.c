@@ -1,0 +1,419 @@
+/* posthorn queue ...: looking at and changing the queue of a running instance. */
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/client/control.h"
+#include "lib/client/queue_admin.h"
+#include "mta/cli.h"
+
+#define ANSWER_MS 60000u
+
+static const struct cli_opt list_opts[] = {
+	{ "state", OPT_CHOICE, "active|deferred|held", "only messages in this state" },
+	{ "sender", OPT_STRING, "ADDRESS", "only messages of this sender" },
+	{ "recipient", OPT_STRING, "ADDRESS", "only messages with this recipient" },
+	{ "domain", OPT_STRING, "DOMAIN", "only messages with a recipient there" },
+	{ "older", OPT_TIME, "AGE", "only messages that arrived longer ago, such as 4h" },
+	{ "limit", OPT_NUMBER, "N", "at most N messages" },
+	{ 0 },
+};
+static const struct cli_opt change_opts[] = {
+	{ "all", OPT_FLAG, NULL, "every message" },
+	{ "dry-run", OPT_FLAG, NULL, "say how many it would be, change nothing" },
+	{ "state", OPT_CHOICE, "active|deferred|held", "messages in this state" },
+	{ "sender", OPT_STRING, "ADDRESS", "messages of this sender" },
+	{ "recipient", OPT_STRING, "ADDRESS", "messages with this recipient" },
+	{ "domain", OPT_STRING, "DOMAIN", "messages with a recipient there" },
+	{ "older", OPT_TIME, "AGE", "messages that arrived longer ago" },
+	{ 0 },
+};
+static const struct cli_opt hold_opts[] = {
+	{ "new", OPT_CHOICE, "on|off", "hold what arrives from now on (accept, deliver nothing)" },
+	{ "all", OPT_FLAG, NULL, "every message" },
+	{ "dry-run", OPT_FLAG, NULL, "say how many it would be, change nothing" },
+	{ "state", OPT_CHOICE, "active|deferred|held", "messages in this state" },
+	{ "sender", OPT_STRING, "ADDRESS", "messages of this sender" },
+	{ "recipient", OPT_STRING, "ADDRESS", "messages with this recipient" },
+	{ "domain", OPT_STRING, "DOMAIN", "messages with a recipient there" },
+	{ "older", OPT_TIME, "AGE", "messages that arrived longer ago" },
+	{ 0 },
+};
+
+/* ---- asking ---- */
+
+static int
+id_arg(const char *s, uint64_t *ret)
+{
+	char *end;
+
+	if (!*s || strlen(s) > 16)
+		return -EINVAL;
+	errno = 0;
+	*ret = strtoull(s, &end, 16);
+	return *end || errno ? -EINVAL : 0;
+}
+
+/* Ids from the arguments, the filter from the options. 0 or an exit status. */
+static int
+request(struct cli *c, enum queue_verb verb, struct queue_admin *q)
+{
+	*q = (struct queue_admin){ .verb = verb };
+	q->ids = ARENA_ARRAY(c->arena, uint64_t, c->n_args + 1);
+	for (size_t i = 0; i < c->n_args; i++)
+		if (id_arg(c->args[i], &q->ids[q->n_ids++]))
+			return cli_fail(c, CLI_USAGE, "'%s' is no queue id", c->args[i]);
+	return 0;
+}
+
+static void
+filter(struct cli *c, struct queue_admin *q)
+{
+	q->state = str_c(cli_opt(c, "state"));
+	q->sender = str_c(cli_opt(c, "sender"));
+	q->rcpt = str_c(cli_opt(c, "recipient"));
+	q->domain = str_c(cli_opt(c, "domain"));
+	q->older_ms = cli_opt_u64(c, "older", 0);
+}
+
+static int
+stream(struct cli *c, const struct queue_admin *q, int (*part)(void *, struct frame *), void *arg)
+{
+	struct control *ctl;
+	struct buf b = { 0 };
+	struct err e;
+	int rc = control_open(c->settings, ROLE_QUEUED, 0, &ctl, &e);
+
+	if (rc)
+		return cli_fail_err(c, rc, &e);
+	queue_admin_put(&b, q);
+	rc = control_stream(ctl, MSG_QUEUE_ADMIN, &b, ANSWER_MS, part, arg, &e);
+	buf_done(&b);
+	control_close(&ctl);
+	return rc ? cli_fail_err(c, rc, &e) : CLI_OK;
+}
+
+static int
+ask(struct cli *c, const struct queue_admin *q, struct queue_summary *ret)
+{
+	struct buf b = { 0 };
+	struct frame f;
+	struct err e;
+	int rc;
+
+	queue_admin_put(&b, q);
+	rc = control_ask(c->settings, ROLE_QUEUED, 0, MSG_QUEUE_ADMIN, &b, c->arena, &f, &e);
+	buf_done(&b);
+	if (rc)
+		return cli_fail_err(c, rc, &e);
+	if (queue_summary_get(f.body, ret))
+		return cli_fail(c, CLI_FAILED, "queued gave an answer that cannot be read");
+	return CLI_OK;
+}
+
+/* ---- list ---- */
+
+static const struct cli_col list_cols[] = {
+	{ "id", false }, { "state", false }, { "size", true }, { "age", true }, { "tries", true },
+	{ "sender", false }, { "recipient", false }, { "waiting", true }, { "reply", true },
+	{ "text", false },
+};
+
+struct listing {
+	struct cli *c;
+	struct cli_table *t;
+};
+
+static struct str
+hex_id(struct arena *a, uint64_t id)
+{
+	return arena_printf(a, "%016llx", (unsigned long long)id);
+}
+
+static uint64_t
+age_ms(uint64_t arrived_us)
+{
+	uint64_t now = clock_real_us();
+
+	return now > arrived_us ? (now - arrived_us) / 1000 : 0;
+}
+
+static void
+list_row(struct listing *l, struct arena *a, const struct queue_row *r)
+{
+	const struct queue_row_rcpt none = { 0 }, *first = r->n ? &r->rcpts[0] : &none;
+
+	cli_cell(l->t, hex_id(a, r->id));
+	cli_cell(l->t, r->uncertain ? STR("uncertain") : r->state);
+	cli_cell_size(l->t, r->size);
+	cli_cell_age(l->t, age_ms(r->arrived_us));
+	cli_cell_u64(l->t, r->attempts);
+	cli_cell(l->t, r->sender.n ? r->sender : STR("<>"));
+	cli_cell(l->t, first->address);
+	cli_cell_u64(l->t, r->n_open);
+	cli_cell_u64(l->t, first->smtp);
+	cli_cell(l->t, first->text);
+}
+
+static int
+list_part(void *arg, struct frame *f)
+{
+	struct listing *l = arg;
+	struct arena *a = arena_new(0);
+	struct queue_row r;
+	int rc = a ? 0 : -ENOMEM;
+
+	while (!rc && (rc = queue_row_next(&f->body, a, &r)) > 0) {
+		list_row(l, a, &r);
+		rc = 0;
+	}
+	arena_free(&a);
+	return rc;
+}
+
+static int
+queue_list(struct cli *c)
+{
+	struct listing l = { .c = c };
+	struct queue_admin q;
+	int rc = request(c, QUEUE_LIST, &q);
+
+	if (rc)
+		return rc;
+	filter(c, &q);
+	q.limit = cli_opt_u64(c, "limit", 0);
+	l.t = cli_table_new(c, list_cols, sizeof list_cols / sizeof *list_cols);
+	rc = stream(c, &q, list_part, &l);
+	cli_table_end(&l.t);
+	return rc;
+}
+
+/* ---- show ---- */
+
+static const struct cli_col show_cols[] = {
+	{ "id", false }, { "recipient", false }, { "state", false }, { "reply", true },
+	{ "enhanced", false }, { "text", false },
+};
+
+static void
+show_head(struct cli *c, const struct queue_row *r)
+{
+	char arrived[25], next[25];
+
+	clock_iso(r->arrived_us, arrived);
+	clock_iso(r->next_ms * 1000, next);
+	cli_say(c, "%016llx  %.*s, %llu bytes, from <%.*s>", (unsigned long long)r->id,
+	    STR_ARG(r->state), (unsigned long long)r->size, STR_ARG(r->sender));
+	cli_say(c, "arrived %s, tenant %.*s, %llu tries, next %s", arrived, STR_ARG(r->tenant),
+	    (unsigned long long)r->attempts, r->next_ms ? next : "now");
+	if (r->uncertain)
+		cli_say(c, "may have been delivered already: the spool lost its checkpoints");
+}
+
+static int
+show_part(void *arg, struct frame *f)
+{
+	struct listing *l = arg;
+	struct arena *a = arena_new(0);
+	struct queue_row r;
+	int rc = a ? 0 : -ENOMEM;
+
+	while (!rc && (rc = queue_row_next(&f->body, a, &r)) > 0) {
+		show_head(l->c, &r);
+		for (size_t i = 0; i < r.n; i++) {
+			cli_cell(l->t, hex_id(a, r.id));
+			cli_cell(l->t, r.rcpts[i].address);
+			cli_cell(l->t, r.rcpts[i].state);
+			cli_cell_u64(l->t, r.rcpts[i].smtp);
+			cli_cell(l->t, r.rcpts[i].enhanced);
+			cli_cell(l->t, r.rcpts[i].text);
+		}
+		rc = 0;
+	}
+	arena_free(&a);
+	return rc;
+}
+
+static int
+queue_show(struct cli *c)
+{
+	struct listing l = { .c = c };
+	struct queue_admin q;
+	int rc = request(c, QUEUE_SHOW, &q);
+
+	if (rc)
+		return rc;
+	l.t = cli_table_new(c, show_cols, sizeof show_cols / sizeof *show_cols);
+	rc = stream(c, &q, show_part, &l);
+	cli_table_end(&l.t);
+	return rc;
+}
+
+/* ---- cat ---- */
+
+static int
+write_out(struct str s)
+{
+	return fwrite(s.p, 1, s.n, stdout) == s.n ? 0 : -EIO;
+}
+
+static int
+copy_file(int fd)
+{
+	char mem[4096];
+	ssize_t n;
+	int rc = 0;
+
+	while (!rc && (n = read(fd, mem, sizeof mem)) > 0)
+		rc = write_out(str_from(mem, (size_t)n));
+	close(fd);
+	return rc;
+}
+
+static int
+cat_part(void *arg, struct frame *f)
+{
+	struct str piece;
+
+	(void)arg;
+	if (f->fd >= 0)
+		return copy_file(f->fd);
+	if (queue_piece_get(f->body, &piece))
+		return -EPROTO;
+	return write_out(piece);
+}
+
+static int
+queue_cat(struct cli *c)
+{
+	struct queue_admin q;
+	int rc = request(c, QUEUE_CAT, &q);
+
+	if (rc)
+		return rc;
+	return stream(c, &q, cat_part, NULL);
+}
+
+/* ---- changes ---- */
+
+static int
+change(struct cli *c, enum queue_verb verb, const char *what)
+{
+	struct queue_summary s;
+	struct queue_admin q;
+	int rc = request(c, verb, &q);
+
+	if (rc)
+		return rc;
+	filter(c, &q);
+	q.all = cli_flag(c, "all");
+	q.dry_run = cli_flag(c, "dry-run");
+	rc = ask(c, &q, &s);
+	if (rc)
+		return rc;
+	if (q.n_ids && !s.touched)
+		return cli_fail(c, CLI_FAILED, "no such message");
+	if (c->json) {
+		json_object(cli_json(c));
+		json_key(cli_json(c), "messages");
+		json_u64(cli_json(c), s.touched);
+		json_end(cli_json(c));
+		cli_json_end(c);
+	}
+	cli_say(c, "%llu message%s %s%s", (unsigned long long)s.touched, s.touched == 1 ? "" : "s",
+	    q.dry_run ? "would be " : "", what);
+	return CLI_OK;
+}
+
+static int
+queue_retry(struct cli *c)
+{
+	return change(c, QUEUE_RETRY, "tried now");
+}
+
+static int
+queue_release(struct cli *c)
+{
+	return change(c, QUEUE_RELEASE, "released");
+}
+
+static int
+queue_delete(struct cli *c)
+{
+	return change(c, QUEUE_DELETE, "deleted");
+}
+
+static int
+queue_hold(struct cli *c)
+{
+	const char *word = cli_opt(c, "new");
+	struct queue_admin q = { .verb = QUEUE_HOLD_NEW };
+	struct queue_summary s;
+	int rc;
+
+	if (!word)
+		return change(c, QUEUE_HOLD, "held");
+	q.on = !strcmp(word, "on");
+	rc = ask(c, &q, &s);
+	if (!rc)
+		cli_say(c, q.on ? "new mail is accepted and held; 'queue release --all' lets it go" :
+		    "new mail is delivered; what is held stays held");
+	return rc;
+}
+
+/* ---- summary ---- */
+
+static int
+queue_summary(struct cli *c)
+{
+	struct queue_admin q = { .verb = QUEUE_SUMMARY };
+	struct queue_summary s = { 0 };
+	int rc = ask(c, &q, &s);
+	const struct {
+		const char *name;
+		uint64_t v;
+	} rows[] = {
+		{ "messages", s.messages }, { "active", s.active }, { "deferred", s.deferred },
+		{ "held", s.held }, { "recipients", s.recipients },
+		{ "undeliverable", s.undeliverable }, { "bytes", s.bytes },
+		{ "oldest_ms", s.oldest_ms }, { "tenants", s.tenants }, { "segments", s.segments },
+		{ "segments_ready", s.ready }, { "disk_bytes", s.disk_bytes },
+		{ "disk_free", s.disk_free }, { "hold_new", s.hold_new },
+		{ "pressure", s.pressure }, { "disk_failed", s.failed },
+	};
+
+	if (rc)
+		return rc;
+	if (c->json)
+		json_object(cli_json(c));
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		cli_say(c, "%-16s %llu", rows[i].name, (unsigned long long)rows[i].v);
+		if (c->json) {
+			json_key(cli_json(c), rows[i].name);
+			json_u64(cli_json(c), rows[i].v);
+		}
+	}
+	if (c->json) {
+		json_end(cli_json(c));
+		cli_json_end(c);
+	}
+	return CLI_OK;
+}
+
+extern const struct verb cli_queue[];
+const struct verb cli_queue[] = {
+	{ "queue", "list", "[ID...]", "list queued messages", list_opts, queue_list,
+	    .examples = "queue list --state deferred --domain example.test\n" },
+	{ "queue", "show", "ID...", "show messages with each recipient's last result", NULL,
+	    queue_show, .examples = "queue show 00066103e38d9e03\n" },
+	{ "queue", "cat", "ID", "write a message's content", NULL, queue_cat },
+	{ "queue", "retry", "[ID...]", "try messages now", change_opts, queue_retry },
+	{ "queue", "hold", "[ID...]", "hold messages, or what arrives", hold_opts, queue_hold,
+	    .examples = "queue hold --new on\n" },
+	{ "queue", "release", "[ID...]", "let held messages go", change_opts, queue_release },
+	{ "queue", "delete", "[ID...]", "delete messages for good", change_opts, queue_delete,
+	    .examples = "queue delete --sender user1@example.test --dry-run\n" },
+	{ "queue", "summary", "", "how much is queued, and in which state", NULL, queue_summary },
+	{ 0 },
+};
