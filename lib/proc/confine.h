@@ -12,9 +12,9 @@
  * tgkill reaches the process itself only. A thread must not block SIGSYS, or
  * the kernel ends the process at an unlisted call.
  *
- * POSTHORN_SECCOMP=log in the environment, and a sanitizer build, log unlisted
- * calls but run them; a sanitizer build also does without Landlock and chroot
- * (its runtime opens files).
+ * With POSTHORN_SECCOMP=log in the environment unlisted calls are logged and run.
+ * A sanitizer build runs them too (the kernel logs them), and does without
+ * Landlock and chroot: its runtime opens files.
  */
 #ifndef LIB_PROC_CONFINE_H
 #define LIB_PROC_CONFINE_H

@@ -10,7 +10,6 @@
 #include "lib/proc/confine_private.h"
 
 static const struct confine_call calls[] = {
-	ALLOW(accept4),
 	ALLOW(accept),
 };
 

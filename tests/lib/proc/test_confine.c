@@ -178,9 +178,7 @@ pure(void)
 	CHECK(!confine(&spec, "", &e));
 	allowed_everywhere();
 	no_files();
-#ifndef PH_SANITIZE
-	CHECK(accept4(-1, NULL, NULL, 0) < 0 && errno == ENOSYS);
-#endif
+	CHECK(accept4(-1, NULL, NULL, 0) < 0 && errno == EBADF);
 	CHECK(!iconv(latin, &ip, &in_n, &op, &out_n) && !strcmp(out, "\xe2\x82\xac"));
 }
 
@@ -276,6 +274,7 @@ log_mode(void)
 static void
 logs_once(void)
 {
+#ifndef PH_SANITIZE
 	char text[1024], *at;
 	int p[2];
 	ssize_t n;
@@ -289,6 +288,7 @@ logs_once(void)
 	text[n] = '\0';
 	CHECK((at = strstr(text, "ev=confine.denied syscall=121\n")));
 	CHECK(!strstr(strchr(at, '\n'), "syscall=121"));
+#endif
 }
 
 static void
