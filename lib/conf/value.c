@@ -240,7 +240,8 @@ static int
 user_set(const struct value *v)
 {
 	struct str s = v->text;
-	bool ok = s.n > 0 && s.n <= 20 && (ascii_isalpha(s.p[0]) || s.p[0] == '_');
+	/* empty: nobody changes uid, even when started as root */
+	bool ok = s.n <= 20 && (!s.n || ascii_isalpha(s.p[0]) || s.p[0] == '_');
 
 	for (size_t i = 0; ok && i < s.n; i++)
 		ok = ascii_isalnum(s.p[i]) || strchr("_-", s.p[i]);

@@ -1,0 +1,16 @@
+/* The tables of verbs, one per noun. To add a noun: its declaration here, and its
+ * name in CLI_NOUNS in the order of `posthorn --help`. */
+#ifndef MTA_CLI_TABLES_H
+#define MTA_CLI_TABLES_H
+
+#include "mta/cli.h"
+
+extern const struct verb cli_config[];
+extern const struct verb cli_domain[];
+extern const struct verb cli_run[];
+extern const struct verb cli_sandbox[];
+extern const struct verb cli_user[];
+
+#define CLI_NOUNS cli_run, cli_config, cli_sandbox, cli_user, cli_domain,
+
+#endif
