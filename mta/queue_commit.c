@@ -352,6 +352,7 @@ commit_new(struct loop *l, struct spool *s, struct err *e)
 	}
 	c->loop = l;
 	c->spool = s;
+	c->applied = spool_last(s);
 	list_init(&c->hot);
 	list_init(&c->ready);
 	pthread_mutex_init(&c->mu, NULL);

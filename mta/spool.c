@@ -155,3 +155,14 @@ spool_next(struct spool *s)
 {
 	return ++s->counter;
 }
+
+uint64_t
+spool_last(struct spool *s)
+{
+	uint64_t v;
+
+	pthread_mutex_lock(&s->mu);
+	v = s->last_seq;
+	pthread_mutex_unlock(&s->mu);
+	return v;
+}

@@ -82,6 +82,9 @@ void spool_close(struct spool **s);
 /* The next sequence or spool id (owner's thread). */
 uint64_t spool_next(struct spool *s);
 
+/* The last sequence in the log; after an opening: the last that was found. */
+uint64_t spool_last(struct spool *s);
+
 /* ---- batches ---- */
 
 /* Records gathered in memory, written by one commit. */
