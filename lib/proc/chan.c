@@ -66,6 +66,7 @@ struct peer {
 	unsigned instance;
 	uint64_t number;
 	void *user;
+	struct list link; /* in house.peers while connected */
 };
 
 static struct {
@@ -77,7 +78,8 @@ static struct {
 	unsigned turn[ROLE_MAX];
 	uint64_t next_id;
 	struct event_handler *handlers;
-} house;
+	struct list peers;
+} house = { .peers = LIST_INIT(house.peers) };
 
 static struct metric bad_frames =
     METRIC_COUNTER("wire_bad_frames_total", NULL, "Frames refused from peers of the house");
@@ -583,6 +585,7 @@ on_caller_gone(struct conn *conn, const char *why)
 	}
 	if (house.spec->peer)
 		house.spec->peer(house.service, p, false);
+	list_remove(&p->link);
 	chan_peer_unref(&p);
 }
 
@@ -608,6 +611,7 @@ chan_peer_connect(enum role from, unsigned instance, uint64_t number, int fd)
 		free(p);
 		return;
 	}
+	list_push(&house.peers, &p->link);
 	if (house.spec->peer)
 		house.spec->peer(house.service, p, true);
 }
