@@ -7,10 +7,12 @@
 
 extern const struct verb cli_config[];
 extern const struct verb cli_domain[];
+extern const struct verb cli_queue[];
 extern const struct verb cli_run[];
 extern const struct verb cli_sandbox[];
+extern const struct verb cli_spool[];
 extern const struct verb cli_user[];
 
-#define CLI_NOUNS cli_run, cli_config, cli_sandbox, cli_user, cli_domain,
+#define CLI_NOUNS cli_run, cli_config, cli_sandbox, cli_user, cli_domain, cli_queue, cli_spool,
 
 #endif
