@@ -6,7 +6,7 @@
 #include "lib/base/clock.h"
 #include "lib/client/control.h"
 #include "lib/client/queue_admin.h"
-#include "mta/cli.h"
+#include "mta/cli_tables.h"
 
 #define ANSWER_MS 60000u
 
@@ -401,7 +401,6 @@ queue_summary(struct cli *c)
 	return CLI_OK;
 }
 
-extern const struct verb cli_queue[];
 const struct verb cli_queue[] = {
 	{ "queue", "list", "[ID...]", "list queued messages", list_opts, queue_list,
 	    .examples = "queue list --state deferred --domain example.test\n" },

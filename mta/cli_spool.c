@@ -8,7 +8,7 @@
 
 #include "lib/io/wire.h"
 #include "lib/mail/envelope.h"
-#include "mta/cli.h"
+#include "mta/cli_tables.h"
 #include "mta/queue_update.h"
 #include "mta/spool_scan.h"
 
@@ -193,7 +193,6 @@ spool_dump(struct cli *c)
 	return d.damaged ? CLI_FAILED : CLI_OK;
 }
 
-extern const struct verb cli_spool[];
 const struct verb cli_spool[] = {
 	{ "spool", "dump", "DIR|FILE", "print the records of a spool or of one segment", NULL,
 	    spool_dump, VERB_NO_CONFIG,

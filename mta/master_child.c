@@ -33,14 +33,11 @@
 #define HEALTHY_MS 60000
 #define PEM_MAX (256u << 10)
 
+/* A program gets its row when it exists. Stop phases: smtpd, imapd and submitd 0,
+ * queued 1, maild 2, mimed and authd 3. */
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
-	{ ROLE_MIMED, "mta", false, false, 3 },
-	{ ROLE_MAILD, "maildir", false, true, 2 },
 	{ ROLE_QUEUED, "mta", false, false, 1 },
-	{ ROLE_SUBMITD, "mta", false, true, 0 },
-	{ ROLE_SMTPD, "mta", true, false, 0 },
-	{ ROLE_IMAPD, "imapd", true, false, 0 },
 };
 const size_t n_programs = sizeof programs / sizeof *programs;
 
