@@ -15,11 +15,13 @@
 #include <unistd.h>
 
 #include "maildir/actor.h"
+#include "maildir/deliver.h"
 #include "maildir/takein.h"
 
 #define ACCOUNT 0x42
 
 static char root[64];
+static uint64_t looked_at = ACCOUNT;
 
 static int
 remove_one(const char *path, const struct stat *st, int type, struct FTW *f)
@@ -184,6 +186,13 @@ look_step(struct job *j, struct actor *a)
 	return JOB_DONE;
 }
 
+/* As an attach does: what the fast way brought while the index was open. */
+static enum job_next
+look_first(struct job *j, struct actor *a)
+{
+	return actor_take_in(a, j, look_step);
+}
+
 static void
 look_fail(struct job *j, int code, const char *text)
 {
@@ -196,10 +205,10 @@ look_fail(struct job *j, int code, const char *text)
 static int
 look(struct actors *as, struct volume_seat *seat, struct store_mailbox *ret)
 {
-	struct look l = { .job = { .step = look_step, .fail = look_fail }, .ar = arena_new(0) };
+	struct look l = { .job = { .step = look_first, .fail = look_fail }, .ar = arena_new(0) };
 
 	sem_init(&l.done, 0, 0);
-	assert_int_equal(actor_post(as, seat, ACCOUNT, &l.job), 0);
+	assert_int_equal(actor_post(as, seat, looked_at, &l.job), 0);
 	sem_wait(&l.done);
 	*ret = l.inbox;
 	arena_free(&l.ar);
@@ -293,6 +302,111 @@ test_lost(void **st)
 	close_house(&as, &s, &seat.volume);
 }
 
+/* ---- deliveries: the peer is this test ---- */
+
+static struct {
+	sem_t done;
+	struct arena *ar;
+	struct deliver_result *results;
+	size_t n;
+	int error;
+} answer;
+
+struct peer *
+chan_peer_ref(struct peer *p)
+{
+	return p;
+}
+
+void
+chan_peer_unref(struct peer **p)
+{
+	*p = NULL;
+}
+
+void
+chan_peer_flush(struct peer *p)
+{
+}
+
+void
+chan_event(struct peer *p, uint16_t type, const struct buf *b, int fd)
+{
+}
+
+void
+chan_answer(struct peer *p, uint64_t id, uint16_t type, const struct buf *b, int fd)
+{
+	struct str own = arena_dup(answer.ar, buf_view(b));
+
+	answer.error = deliver_results_get(own, answer.ar, &answer.results, &answer.n);
+	sem_post(&answer.done);
+}
+
+void
+chan_answer_error(struct peer *p, uint64_t id, uint16_t type, const struct wire_error *e)
+{
+	answer.error = e->code;
+	sem_post(&answer.done);
+}
+
+static void
+test_deliver(void **st)
+{
+	static const struct {
+		uint64_t spool_id, accounts[3], quota;
+		bool maybe;
+		unsigned smtp;
+		size_t want[3];       /* messages of each account after */
+	} t[] = {
+		{ 1001, { 0x51, 0x52, 0x53 }, 0, false, 250, { 1, 1, 1 } },  /* unknown: the actor's */
+		{ 1002, { 0x51, 0x52, 0x53 }, 0, false, 250, { 2, 2, 2 } },  /* by file */
+		{ 1002, { 0x51, 0x52, 0x53 }, 0, true, 250, { 2, 2, 2 } },   /* done before */
+		{ 1003, { 0x51 }, 0, false, 250, { 3, 0, 0 } },
+		{ 1003, { 0x51 }, 0, false, 250, { 3, 0, 0 } },              /* in new/ or taken in */
+		{ 1004, { 0x51 }, 5, false, 552, { 3, 0, 0 } },
+		{ 1005, { 0x51 }, 150, false, 452, { 3, 0, 0 } },
+	};
+	struct err e = { 0 };
+	struct sched *s = sched_new(4, &e);
+	struct actors *as = actors_new(s, 10);
+	struct volume_seat seat = { .volume = open_volume(1, NULL) };
+
+	sched_lane(s, &seat.lane);
+	actors_on_take_in(as, takein_new);
+	answer.ar = arena_new(0);
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		struct deliver_rcpt to[3] = { 0 };
+		struct deliver_request q = { .spool_id = t[i].spool_id, .arrived_us = 1732440000000000u,
+			.sender = STR("a@example.test"), .rcpts = to, .content = STR("Subject: x\r\n\r\ny\r\n") };
+		struct buf b = { 0 };
+
+		q.size = q.content.n;
+		for (; q.n_rcpts < 3 && t[i].accounts[q.n_rcpts]; q.n_rcpts++)
+			to[q.n_rcpts] = (struct deliver_rcpt){ .account = t[i].accounts[q.n_rcpts],
+				.quota = t[i].quota, .maybe_done = t[i].maybe, .address = STR("b@example.test") };
+		deliver_request_put(&b, &q);
+		deliver_frame(as, s, &seat, NULL, &(struct frame){ .body = buf_view(&b), .fd = -1 });
+		sem_wait(&answer.done);
+		assert_int_equal(answer.error, 0);
+		assert_int_equal(answer.n, q.n_rcpts);
+		for (size_t k = 0; k < q.n_rcpts; k++) {
+			struct store_mailbox inbox;
+
+			assert_int_equal(answer.results[k].smtp, t[i].smtp);
+			if (i == 1 || i == 3)
+				continue; /* leave it in new/ for the next row */
+			looked_at = t[i].accounts[k];
+			assert_int_equal(look(as, &seat, &inbox), 0);
+			assert_int_equal(inbox.total, t[i].want[k]);
+		}
+		buf_done(&b);
+	}
+	looked_at = ACCOUNT;
+	arena_free(&answer.ar);
+	close_house(&as, &s, &seat.volume);
+}
+
 int
 main(void)
 {
@@ -302,8 +416,10 @@ main(void)
 		cmocka_unit_test(test_failed_sync),
 		cmocka_unit_test(test_take_in),
 		cmocka_unit_test(test_lost),
+		cmocka_unit_test(test_deliver),
 	};
 
 	sem_init(&waiter.done, 0, 0);
+	sem_init(&answer.done, 0, 0);
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
