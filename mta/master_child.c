@@ -245,6 +245,24 @@ send_listeners(struct master_child *c)
 			    fcntl(master.listeners[i].fd, F_DUPFD_CLOEXEC, 10));
 }
 
+/* After a reload: those that went (first: a changed one keeps its name), then
+ * the new ones. */
+static void
+send_listener_changes(struct master_child *c)
+{
+	for (int fresh = 0; fresh <= 1; fresh++)
+		for (size_t i = 0; i < master.n_listeners; i++) {
+			struct master_listener *l = &master.listeners[i];
+
+			if (l->role != c->program->role)
+				continue;
+			if (!fresh && !l->keep)
+				send_named(c, SETUP_UNLISTEN, l->name, -1);
+			else if (fresh && l->fresh && l->keep)
+				send_named(c, SETUP_LISTEN, l->name, fcntl(l->fd, F_DUPFD_CLOEXEC, 10));
+		}
+}
+
 static void
 send_end(struct master_child *to, uint16_t type, const struct master_child *peer, int fd)
 {
@@ -329,12 +347,7 @@ children_reload(void (*done)(void *, const struct err *), void *arg)
 			continue;
 		send_config(c);
 		send_tls(c);
-		for (size_t k = 0; k < master.n_listeners; k++) {
-			struct master_listener *l = &master.listeners[k];
-
-			if (l->role == c->program->role && !l->keep)
-				send_named(c, SETUP_UNLISTEN, l->name, -1);
-		}
+		send_listener_changes(c);
 		child_send(c, SETUP_RELOADED, 1, NULL, -1);
 		c->waiting = true;
 		reload.waiting++;

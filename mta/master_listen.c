@@ -95,10 +95,11 @@ int
 listeners_open(const struct settings *s, struct err *e)
 {
 	for (size_t i = 0; i < master.n_listeners; i++)
-		master.listeners[i].keep = false;
+		master.listeners[i].keep = master.listeners[i].fresh = false;
 	for (size_t i = 0; i < s->n_listen; i++) {
 		const struct conf_listen *c = &s->listen[i];
-		struct master_listener n = { .port = c->port, .fd = -1, .keep = true }, *l = NULL;
+		struct master_listener n = { .port = c->port, .fd = -1, .keep = true,
+			.fresh = true }, *l = NULL;
 
 		snprintf(n.name, sizeof n.name, "%.*s", STR_ARG(c->name));
 		snprintf(n.address, sizeof n.address, "%.*s", STR_ARG(c->address));

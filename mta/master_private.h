@@ -50,6 +50,7 @@ struct master_listener {
 	enum role role;
 	int fd;
 	bool keep;
+	bool fresh;              /* opened by this reload: the children do not have it yet */
 };
 
 struct master {
