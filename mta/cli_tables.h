@@ -5,6 +5,7 @@
 
 #include "mta/cli.h"
 
+extern const struct verb cli_check[];
 extern const struct verb cli_config[];
 extern const struct verb cli_domain[];
 extern const struct verb cli_queue[];
@@ -13,6 +14,6 @@ extern const struct verb cli_sandbox[];
 extern const struct verb cli_spool[];
 extern const struct verb cli_user[];
 
-#define CLI_NOUNS cli_run, cli_config, cli_sandbox, cli_user, cli_domain, cli_queue, cli_spool,
+#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_domain, cli_queue, cli_spool,
 
 #endif
