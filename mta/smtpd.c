@@ -1,0 +1,69 @@
+/* smtpd: SMTP, submission and LMTP from the network into the spool. */
+#include "mta/smtpd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/base/clock.h"
+
+struct smtpd smtpd;
+
+static void *
+open_session(struct session *session)
+{
+	struct smtp *s = calloc(1, sizeof *s);
+
+	if (!s)
+		return NULL;
+	s->session = session;
+	s->io = session_stream(session);
+	s->listen = session_listener_user(session);
+	snprintf(s->id, sizeof s->id, "%08x%02x%06x", (unsigned)(clock_real_us() / 1000000),
+	    service_instance(smtpd.service) & 0xff, (unsigned)session_id(session) & 0xffffff);
+	return s;
+}
+
+static void
+close_session(struct session *session)
+{
+	struct smtp *s = session_state(session);
+
+	smtp_txn_end(s);
+	free(s->user);
+	free(s);
+}
+
+static int
+smtpd_init(struct service *s, struct err *e)
+{
+	smtpd.service = s;
+	return 0;
+}
+
+static int
+smtpd_listen(struct service *s, const struct conf_listen *ls, int fd, struct err *e)
+{
+	static const struct session_kind kind = {
+		.name = "smtp",
+		.busy_reply = "421 4.3.2 Too busy, try later\r\n",
+		.open = open_session,
+		.run = smtp_run,
+		.close = close_session,
+	};
+
+	return session_listen(service_loop(s), &kind, fd, (void *)(uintptr_t)ls, e) ? 0 : e->code;
+}
+
+int
+main(int argc, char **argv)
+{
+	static const struct confine_spec confinement = { .kind = CONFINE_FRONT };
+	static const struct service_spec spec = {
+		.role = ROLE_SMTPD,
+		.init = smtpd_init,
+		.listen = smtpd_listen,
+		.confine = &confinement,
+	};
+
+	return service_run(&spec, argc, argv);
+}
