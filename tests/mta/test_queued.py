@@ -59,6 +59,8 @@ class TestQueued(unittest.TestCase):
         q = self.start(2)
         rcpts = [('u%d@example.test' % i, i % 5) for i in range(20)]
         q.answer(q.accept('a@example.test', rcpts, b'hello'))
+        # the answer may come a moment before the message shows in the summary
+        self.assertTrue(q.until(lambda: len(q.delivered) == 5))
         self.assertTrue(q.until(lambda: self.summary()[2] == 0))
         self.assertEqual(sorted(a for _, a, _, _ in q.delivered), [0, 1, 2, 3, 4])
 
