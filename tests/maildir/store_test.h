@@ -114,7 +114,7 @@ store_commit(struct store *s)
 static inline void
 put_file(struct store *s, const char *path, size_t size)
 {
-	char full[512];
+	char full[800];
 	FILE *f;
 
 	snprintf(full, sizeof full, "%s/%s", s->dir, path);
@@ -128,7 +128,7 @@ put_file(struct store *s, const char *path, size_t size)
 static inline bool
 has_file(struct store *s, const char *path)
 {
-	char full[512];
+	char full[800];
 
 	snprintf(full, sizeof full, "%s/%s", s->dir, path);
 	return !access(full, F_OK);
