@@ -67,6 +67,7 @@ struct actors {
 	struct map map;            /* account -> actor */
 	struct list idle;
 	unsigned n_open, n_handles, n_jobs;
+	struct low_water low;      /* its `open` is ours */
 };
 
 struct actors *
@@ -110,6 +111,7 @@ actors_free(struct actors **asp)
 		free_actor(a);
 	}
 	map_done(&as->map);
+	free(as->low.open);
 	pthread_mutex_destroy(&as->lock);
 	free(as);
 	*asp = NULL;
@@ -771,6 +773,12 @@ actor_post_handle(struct handle *h, struct job *j)
 	return r;
 }
 
+uint64_t
+handle_account(const struct handle *h)
+{
+	return h->actor->account;
+}
+
 void
 actors_revoke(struct actors *as, uint64_t account, uint64_t generation)
 {
@@ -833,6 +841,40 @@ actors_close_all(struct actors *as)
 	}
 	pthread_mutex_unlock(&as->lock);
 	return all;
+}
+
+void
+actors_low_water(struct actors *as, const struct low_water *w)
+{
+	uint64_t *open = malloc((w->n + 1) * sizeof *open);
+
+	if (!open)
+		return;
+	if (w->n)
+		memcpy(open, w->open, w->n * sizeof *open);
+	pthread_mutex_lock(&as->lock);
+	free(as->low.open);
+	as->low = (struct low_water){ w->mark, open, w->n };
+	pthread_mutex_unlock(&as->lock);
+}
+
+int
+actor_prune(struct actor *a, struct err *e)
+{
+	struct low_water w;
+	uint64_t *open;
+	int r = 0;
+
+	pthread_mutex_lock(&a->all->lock);
+	w = a->all->low;
+	open = malloc((w.n + 1) * sizeof *open);
+	if (open && w.n)
+		memcpy(open, w.open, w.n * sizeof *open);
+	pthread_mutex_unlock(&a->all->lock);
+	if (open && w.mark)
+		r = index_prune_delivered(a->index, w.mark, open, w.n, e);
+	free(open);
+	return r;
 }
 
 void

@@ -114,6 +114,7 @@ void actor_event(struct actor *a, uint32_t mailbox, uint64_t modseq);
 int actor_attach(struct actors *as, struct volume_seat *seat, uint64_t account, struct handle *h);
 void actor_detach(struct actors *as, struct handle *h);
 int actor_post_handle(struct handle *h, struct job *j);
+uint64_t handle_account(const struct handle *h);
 /* Voids handles of the account with a lower generation. */
 void actors_revoke(struct actors *as, uint64_t account, uint64_t generation);
 
@@ -126,6 +127,11 @@ void actors_lose_volume(struct actors *as, struct volume *v, int code);
 bool actors_close_all(struct actors *as);
 /* Makes the account closed for a rebuild: drops it without loss of data. */
 void actor_close_index(struct actor *a);
+
+/* queued needs no `delivered` row below this mark but the open ones. */
+void actors_low_water(struct actors *as, const struct low_water *w);
+/* In a transaction: forgets the rows below the mark. */
+int actor_prune(struct actor *a, struct err *e);
 
 struct actors_stat {
 	unsigned actors, open, handles, jobs;

@@ -196,6 +196,8 @@ add_batch(struct takein *t, struct err *e)
 	for (size_t i = 0; i < n && r == 0 && t->files < TAKEIN_BATCH; i++)
 		if (!v[i].noselect)
 			r = add_folder(t, &v[i]);
+	if (r == 0 && t->files)
+		r = actor_prune(t->actor, e);
 	return r;
 }
 

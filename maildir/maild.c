@@ -1,0 +1,456 @@
+/*
+ * maild: the mail store's daemon. The loop's thread takes frames, checks tickets
+ * and handles, and posts; what touches files runs on the workers (actor.h,
+ * deliver.h). This file is the skeleton: set-up, handles, upkeep, the way out.
+ * The mailbox calls are in maildir/calls.c.
+ */
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/base/map.h"
+#include "lib/client/auth.h"
+#include "lib/client/store_wire.h"
+#include "lib/proc/service.h"
+#include "maildir/calls.h"
+#include "maildir/deliver.h"
+#include "maildir/takein.h"
+
+enum {
+	THREADS = 16,
+	FDS_PER_ACCOUNT = 6,
+	OPEN_DEFAULT = 4000,
+	TICK_MS = 1000,
+	STOP_TICK_MS = 20,
+	STOP_MS = 20 * 1000,
+	EXPIRY_GRACE_MS = 60 * 1000,
+	HANDLES_PER_PEER = 100000,
+};
+
+/* The program's state. One volume, number 0. */
+static struct {
+	struct service *service;
+	struct sched *sched;
+	struct actors *actors;
+	struct volume_seat seat;
+	struct timer tick;
+	uint64_t failed_at, stop_by;
+	bool stopping;
+} maild;
+
+/* A front end's handles: number -> struct handle. */
+struct front {
+	struct map handles;
+};
+
+static void
+answer_code(struct peer *p, const struct frame *f, int code, struct str text)
+{
+	struct wire_error we = { .code = code, .text = text };
+
+	if (f->fd >= 0)
+		close(f->fd);
+	chan_answer_error(p, f->id, f->type, &we);
+}
+
+/* ---- handles ---- */
+
+static void
+drop_handle(struct front *fr, struct handle *h)
+{
+	map_del(&fr->handles, h->number);
+	actor_detach(maild.actors, h);
+	chan_peer_unref(&h->peer);
+	free(h);
+}
+
+static void
+on_peer(struct service *s, struct peer *p, bool up)
+{
+	struct front *fr = chan_peer_user(p);
+	struct handle *h;
+	size_t pos = 0;
+
+	if (up) {
+		chan_peer_set_user(p, calloc(1, sizeof *fr));
+		return;
+	}
+	chan_peer_set_user(p, NULL);
+	if (!fr)
+		return;
+	while ((h = map_next(&fr->handles, &pos, NULL)))
+		drop_handle(fr, h);
+	map_done(&fr->handles);
+	free(fr);
+}
+
+static struct handle *
+handle_of(struct peer *p, uint64_t number)
+{
+	struct front *fr = chan_peer_user(p);
+
+	return fr ? map_get(&fr->handles, number) : NULL;
+}
+
+/* 0 and the ticket when it is good for mail of an account that lives here. */
+static int
+check_ticket(struct peer *p, struct str sealed, struct ticket *ret)
+{
+	int r = ticket_open(sealed, service_ticket_key(maild.service), chan_peer_number(p), ret);
+
+	if (r < 0)
+		return r;
+	if (!(ret->rights & TICKET_MAIL))
+		return -EACCES;
+	if (ret->volume != 0 ||
+	    ret->slot % service_instances(maild.service) != service_instance(maild.service))
+		return -EXDEV;
+	return 0;
+}
+
+static int
+new_handle(struct peer *p, uint64_t number, const struct ticket *t, struct handle **ret)
+{
+	struct front *fr = chan_peer_user(p);
+	struct handle *h;
+	int r;
+
+	if (!fr || !number || map_get(&fr->handles, number))
+		return -EPROTO;
+	if (fr->handles.n >= HANDLES_PER_PEER)
+		return -EAGAIN;
+	h = calloc(1, sizeof *h);
+	if (!h)
+		return -ENOMEM;
+	h->number = number;
+	h->generation = t->generation;
+	h->expires_ms = t->expires_ms;
+	h->peer = chan_peer_ref(p);
+	r = actor_attach(maild.actors, &maild.seat, t->account, h);
+	if (r == 0 && (r = map_set(&fr->handles, number, h)) < 0)
+		actor_detach(maild.actors, h);
+	if (r < 0) {
+		chan_peer_unref(&h->peer);
+		free(h);
+		return r;
+	}
+	*ret = h;
+	return 0;
+}
+
+/* On a coroutine: authd says what the account may hold. */
+static void
+on_attach(struct peer *p, struct frame *f)
+{
+	struct arena *a = arena_new(1 << 20);
+	struct account_record rec = { 0 };
+	struct store_request q;
+	struct handle *h;
+	struct ticket t;
+	uint64_t id = f->id;
+	int r = a ? store_request_get(f->body, f->fd, a, &q) : -ENOMEM;
+
+	if (r == 0)
+		r = maild.stopping ? -EAGAIN : check_ticket(p, q.ticket, &t);
+	if (r == 0)
+		r = auth_account(t.account, a, &rec);
+	if (r == 0 && (!rec.enabled || rec.generation > t.generation))
+		r = -EACCES;
+	if (r == 0)
+		r = new_handle(p, q.handle, &t, &h);
+	if (r == 0) {
+		actor_set_quota(h->actor, rec.quota);
+		r = call_attach(h, id, f->type);
+		if (r < 0)
+			drop_handle(chan_peer_user(p), h);
+	}
+	if (r < 0)
+		answer_code(p, f, r, STR("The account cannot be opened"));
+	else if (f->fd >= 0)
+		close(f->fd);
+	arena_free(&a);
+}
+
+static void
+on_detach(struct peer *p, struct frame *f)
+{
+	struct arena *a = arena_new(1 << 20);
+	struct store_request q;
+	struct handle *h = NULL;
+
+	if (a && store_request_get(f->body, f->fd, a, &q) == 0)
+		h = handle_of(p, q.handle);
+	if (h)
+		drop_handle(chan_peer_user(p), h);
+	if (f->fd >= 0)
+		close(f->fd);
+	chan_answer(p, f->id, f->type, &(struct buf){ 0 }, -1);
+	arena_free(&a);
+}
+
+static void
+on_renew(struct peer *p, struct frame *f)
+{
+	struct arena *a = arena_new(1 << 20);
+	struct store_request q;
+	struct handle *h = NULL;
+	struct ticket t;
+	int r = a ? store_request_get(f->body, f->fd, a, &q) : -ENOMEM;
+
+	if (r == 0) {
+		h = handle_of(p, q.handle);
+		r = !h || atomic_load(&h->is_void) ? -ESTALE : check_ticket(p, q.ticket, &t);
+	}
+	if (r == 0 && t.account != handle_account(h))
+		r = -EACCES;
+	if (r < 0) {
+		answer_code(p, f, r, STR("The ticket cannot be renewed"));
+	} else {
+		h->expires_ms = t.expires_ms;
+		h->generation = t.generation;
+		if (f->fd >= 0)
+			close(f->fd);
+		chan_answer(p, f->id, f->type, &(struct buf){ 0 }, -1);
+	}
+	arena_free(&a);
+}
+
+/* Every call on a handle. */
+static void
+on_call(struct peer *p, struct frame *f)
+{
+	struct arena *a = arena_new(64 << 20);
+	struct store_request q;
+	struct handle *h;
+	struct str body = a ? arena_dup(a, f->body) : STR_NULL;
+	int r = body.p ? store_request_get(body, f->fd, a, &q) : -ENOMEM;
+
+	if (r == 0) {
+		h = handle_of(p, q.handle);
+		if (!h || atomic_load(&h->is_void) || maild.stopping ||
+		    h->expires_ms + EXPIRY_GRACE_MS < clock_real_us() / 1000)
+			r = -ESTALE;
+		else
+			r = call_post(h, f, a, &q);
+	}
+	if (r == 0)
+		return;
+	answer_code(p, f, r, r == -ESTALE ? STR("The handle is void") : STR("The request cannot be taken"));
+	arena_free(&a);
+}
+
+/* ---- queued and smtpd ---- */
+
+static void
+on_deliver(struct peer *p, struct frame *f)
+{
+	if (maild.stopping) {
+		answer_code(p, f, -EAGAIN, STR("The mail store is stopping"));
+		return;
+	}
+	deliver_frame(maild.actors, maild.sched, &maild.seat, p, f);
+}
+
+static void
+on_low_water(struct peer *p, struct frame *f)
+{
+	struct arena *a = arena_new(0);
+	struct low_water w;
+
+	if (a && low_water_get(f->body, a, &w) == 0)
+		actors_low_water(maild.actors, &w);
+	if (f->fd >= 0)
+		close(f->fd);
+	chan_answer(p, f->id, f->type, &(struct buf){ 0 }, -1);
+	arena_free(&a);
+}
+
+/* Unknown accounts have room: the delivery itself counts exactly. */
+static void
+on_room(struct peer *p, struct frame *f)
+{
+	struct wire_error we = { .code = -EDQUOT, .smtp = 452 };
+	struct room_request q;
+	int r = room_request_get(f->body, &q);
+
+	if (f->fd >= 0)
+		close(f->fd);
+	if (r == 0 && q.quota && q.size > q.quota) {
+		we.smtp = 552;
+		r = -EDQUOT;
+	} else if (r == 0) {
+		r = ledger_room(volume_ledger(maild.seat.volume), q.account, q.quota, q.size);
+	}
+	if (r == 0 && (r = volume_room(maild.seat.volume, q.size)) < 0)
+		we.code = r;
+	if (r == -EAGAIN)
+		r = 0;
+	if (r < 0)
+		chan_answer_error(p, f->id, f->type, &we);
+	else
+		chan_answer(p, f->id, f->type, &(struct buf){ 0 }, -1);
+}
+
+static void
+on_changed(void *arg, struct chan *c, const struct frame *f)
+{
+	struct auth_changed ch;
+
+	if (auth_changed_get(f->body, &ch) < 0 || !ch.account)
+		return;
+	actors_revoke(maild.actors, ch.account, ch.enabled && !ch.deleted ? ch.generation : UINT64_MAX);
+}
+
+/* ---- upkeep and the way out ---- */
+
+static void
+on_fail(void *arg, int code)
+{
+	LOG_ERROR("store.volume_failed", L_C("path", volume_path(maild.seat.volume)),
+	    L_I64("code", code));
+	actors_lose_volume(maild.actors, maild.seat.volume, code);
+}
+
+static void
+revive(uint64_t now)
+{
+	struct err e = { 0 };
+
+	if (!volume_failed(maild.seat.volume)) {
+		maild.failed_at = 0;
+		return;
+	}
+	if (!maild.failed_at)
+		maild.failed_at = now;
+	if (now - maild.failed_at < VOLUME_REVIVE_MS)
+		return;
+	maild.failed_at = now;
+	if (volume_revive(maild.seat.volume, &e) == 0)
+		LOG_WARN("store.volume_revived", L_C("path", volume_path(maild.seat.volume)));
+	else
+		LOG_ERROR("store.volume_failed", L_C("text", e.text));
+}
+
+static void
+on_tick(void *arg)
+{
+	const struct settings *st = service_settings(maild.service);
+	uint64_t now = clock_ms(), account, age = st->take_in_after_ms;
+	struct loop *l = service_loop(maild.service);
+
+	if (maild.stopping) {
+		if (actors_close_all(maild.actors) || now > maild.stop_by) {
+			bool clean = actors_close_all(maild.actors);
+
+			sched_free(&maild.sched);
+			volume_close(&maild.seat.volume, clean);
+			service_stopped(maild.service);
+			return;
+		}
+		loop_timer(l, &maild.tick, STOP_TICK_MS, on_tick, NULL);
+		return;
+	}
+	actors_tick(maild.actors, now);
+	revive(now);
+	for (int i = 0; i < 8 && ledger_due(volume_ledger(maild.seat.volume), st->take_in_files,
+	    now > age ? now - age : 0, &account); i++)
+		call_sweep(maild.actors, &maild.seat, account);
+	loop_timer(l, &maild.tick, TICK_MS, on_tick, NULL);
+}
+
+static void
+on_stop(struct service *s)
+{
+	maild.stopping = true;
+	maild.stop_by = clock_ms() + STOP_MS;
+	loop_timer(service_loop(s), &maild.tick, 1, on_tick, NULL);
+}
+
+static struct confine_spec confinement = { .kind = CONFINE_STORE };
+static char store_dir[4096];
+
+static int
+init(struct service *s, struct err *e)
+{
+	const struct settings *st = service_settings(s);
+	int n = snprintf(store_dir, sizeof store_dir, "%.*s", STR_ARG(st->store_dir));
+
+	if (n < 1 || (size_t)n >= sizeof store_dir)
+		return err_set(e, -ENAMETOOLONG, "the store's path is too long");
+	if (mkdir(store_dir, 0700) < 0 && errno != EEXIST)
+		return err_sys(e, -errno, "%s", store_dir);
+	confinement.paths[0] = (struct confine_path){ store_dir, true };
+	maild.service = s;
+	return index_init(e);
+}
+
+static int
+start(struct service *s, struct err *e)
+{
+	const struct settings *st = service_settings(s);
+	struct volume_options o = { .store_dir = store_dir, .instance = service_instance(s),
+		.instances = service_instances(s) };
+	int r = volume_open(&o, &maild.seat.volume, e);
+
+	if (r < 0)
+		return r;
+	maild.sched = sched_new(st->store_threads ? st->store_threads : THREADS, e);
+	maild.actors = actors_new(maild.sched, st->open_accounts ? st->open_accounts : OPEN_DEFAULT);
+	if (!maild.sched || !maild.actors)
+		return err_set(e, -ENOMEM, "out of memory");
+	sched_lane(maild.sched, &maild.seat.lane);
+	actors_on_take_in(maild.actors, takein_new);
+	volume_on_fail(maild.seat.volume, on_fail, NULL);
+	chan_on_event(ROLE_AUTHD, MSG_AUTH_EV_CHANGED, on_changed, NULL);
+	loop_timer(service_loop(s), &maild.tick, TICK_MS, on_tick, NULL);
+	LOG_INFO("store.started", L_C("path", volume_path(maild.seat.volume)),
+	    L_HEX("run", volume_run(maild.seat.volume)),
+	    L_C("last_stop", volume_was_unclean(maild.seat.volume) ? "unclean" : "clean"));
+	return 0;
+}
+
+static const struct msg_handler handlers[] = {
+	{ MSG_STORE_DELIVER, "deliver", on_deliver, 0 },
+	{ MSG_STORE_ROOM, "room", on_room, 0 },
+	{ MSG_STORE_LOW_WATER, "low_water", on_low_water, 0 },
+	{ MSG_STORE_ATTACH, "attach", on_attach, MSG_CO },
+	{ MSG_STORE_DETACH, "detach", on_detach, 0 },
+	{ MSG_STORE_RENEW, "renew", on_renew, 0 },
+	{ MSG_STORE_LIST, "list", on_call, 0 },
+	{ MSG_STORE_CREATE, "create", on_call, 0 },
+	{ MSG_STORE_DELETE, "delete", on_call, 0 },
+	{ MSG_STORE_RENAME, "rename", on_call, 0 },
+	{ MSG_STORE_SUBSCRIBE, "subscribe", on_call, 0 },
+	{ MSG_STORE_SELECT, "select", on_call, 0 },
+	{ MSG_STORE_SYNC, "sync", on_call, 0 },
+	{ MSG_STORE_FACTS, "facts", on_call, 0 },
+	{ MSG_STORE_CONTENT, "content", on_call, 0 },
+	{ MSG_STORE_FLAGS, "flags", on_call, 0 },
+	{ MSG_STORE_COPY, "copy", on_call, 0 },
+	{ MSG_STORE_EXPUNGE, "expunge", on_call, 0 },
+	{ MSG_STORE_APPEND, "append", on_call, 0 },
+	{ MSG_STORE_STATUS, "status", on_call, 0 },
+	{ MSG_STORE_QUOTA, "quota", on_call, 0 },
+};
+
+static const struct service_spec spec = {
+	.role = ROLE_MAILD,
+	.handlers = handlers,
+	.n_handlers = sizeof handlers / sizeof *handlers,
+	.init = init,
+	.start = start,
+	.peer = on_peer,
+	.stop = on_stop,
+	.confine = &confinement,
+};
+
+int
+main(int argc, char **argv)
+{
+	return service_run(&spec, argc, argv);
+}
