@@ -211,9 +211,11 @@ class Queued:
 
     def until(self, condition, limit=20):
         end = time.time() + limit
-        while not condition() and time.time() < end:
+        while time.time() < end:
+            if condition():
+                return True
             self.turn()
-        return condition()
+        return bool(condition())
 
     def stop(self):
         self.master.send(STOP)

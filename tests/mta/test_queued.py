@@ -121,6 +121,7 @@ class TestQueued(unittest.TestCase):
         q.admin(u64(1, HOLD_NEW) + u64(11, 1))
         one = q.answer(q.accept('a@example.test', [('u@example.test', 1)], b'content one'))[0]
         two = q.answer(q.accept('b@example.test', [('v@other.test', 1)], b'content two'))[0]
+        self.assertTrue(q.until(lambda: self.summary()[2] == 2))
         rows = [dict(fields(v)) for _, v in fields(q.admin(u64(1, LIST))[1])]
         self.assertEqual([num(r[1]) for r in rows], [one, two])
         rows = fields(q.admin(u64(1, LIST) + text(5, 'other.test'))[1])
