@@ -38,6 +38,7 @@
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
 	{ ROLE_QUEUED, "mta", false, false, 1 },
+	{ ROLE_SMTPD, "mta", true, false, 0 },
 };
 const size_t n_programs = sizeof programs / sizeof *programs;
 
