@@ -1,6 +1,7 @@
 /* smtpd: SMTP, submission and LMTP from the network into the spool. */
 #include "mta/smtpd.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -51,7 +52,15 @@ smtpd_listen(struct service *s, const struct conf_listen *ls, int fd, struct err
 		.close = close_session,
 	};
 
-	return session_listen(service_loop(s), &kind, fd, (void *)(uintptr_t)ls, e) ? 0 : e->code;
+	struct conf_listen *kept = malloc(sizeof *kept);
+
+	if (!kept)
+		return err_set(e, -ENOMEM, "out of memory");
+	/* Sessions outlive the config that made their listener, so each listener
+	 * has its own copy for the life of the process; its strings are not used. */
+	*kept = *ls;
+	kept->name = kept->address = STR_NULL;
+	return session_listen(service_loop(s), &kind, fd, kept, e) ? 0 : e->code;
 }
 
 int

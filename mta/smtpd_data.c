@@ -56,13 +56,14 @@ text_done(struct text *t)
 static int
 text_read(struct smtp *s, struct text *t)
 {
-	const struct settings *set = smtp_settings();
+	/* Numbers, not the settings: a reload may free those while this waits. */
+	const uint64_t limit = smtp_settings()->message_size_limit;
 	uint64_t drained = 0;
 	ssize_t n;
 
 	for (;;) {
 		if (!text_grow(t) || t->too_big || t->scan.faults) {
-			if (!t->p || drained > 4 * set->message_size_limit)
+			if (!t->p || drained > 4 * limit)
 				return -ENOBUFS;
 			t->len = dotscan_discard(&t->scan, t->p, t->len);
 		}
@@ -73,9 +74,9 @@ text_read(struct smtp *s, struct text *t)
 		t->len += (size_t)n;
 		if (dotscan(&t->scan, t->p, t->len))
 			break;
-		t->too_big |= t->scan.out > set->message_size_limit;
+		t->too_big |= t->scan.out > limit;
 	}
-	t->too_big |= t->scan.out > set->message_size_limit;
+	t->too_big |= t->scan.out > limit;
 	stream_unread(s->io, t->p + t->scan.line, t->len - t->scan.line);
 	return 0;
 }
