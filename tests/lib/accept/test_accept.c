@@ -17,7 +17,7 @@ test_check(void **st)
 		size_t return_path_n;
 	} t[] = {
 		{ "Subject: x\r\n\r\nDate: y\r\n", 0, 0, false, false, 0 },
-		{ "DATE: y\r\nReturn-Path: <a@b.test>\r\n\r\n", 0, 0, true, false, 26 },
+		{ "DATE: y\r\nReturn-Path: <a@b.test>\r\n\r\n", 0, 0, true, false, 25 },
 		{ "just text\r\n", 0, 0, false, true, 0 },
 		{ "", 0, 0, false, false, 0 },
 		{ "Received: a\r\nReceived: b\r\n\r\n", 0, 2, false, false, 0 },
