@@ -17,10 +17,10 @@
  *              so that FETCH BODY[1.2] is one pread. Layout: structure.c.
  *   preview    version 1, then at most 200 characters of UTF-8 (RFC 8970).
  *
- * A blob comes from a process that may be hijacked. facts_get checks the frame and
- * the limits below; the functions that read blocks refuse what is out of bounds
- * and give well-formed IMAP text for any bytes. What a block says may be wrong,
- * but only about that message.
+ * A blob comes from a process that may be hijacked. facts_get checks the limits below,
+ * the envelope's grammar and the structure's tree, so that a block that passed it
+ * can go to a client as it is. What a block says may be wrong, but only about that
+ * message.
  */
 #ifndef LIB_MAIL_FACTS_H
 #define LIB_MAIL_FACTS_H
@@ -117,7 +117,8 @@ struct facts_envelope {
 	struct facts_addrs from, sender, reply_to, to, cc, bcc;
 	struct str in_reply_to, message_id;
 };
-/* Strings point into the block where nothing had to be unescaped. 0 or -EPROTO. */
+/* Strings point into the block where nothing had to be unescaped. a NULL: only
+ * checks. 0 or -EPROTO. */
 int facts_envelope_get(struct str block, struct arena *a, struct facts_envelope *ret);
 
 struct facts_param {
