@@ -10,7 +10,9 @@
 
 #include "imapd/cmdbuf.h"
 #include "imapd/parse.h"
+#include "lib/base/list.h"
 #include "lib/client/store.h"
+#include "lib/conf/settings.h"
 #include "lib/io/session.h"
 #include "lib/proc/metrics.h"
 
@@ -58,7 +60,8 @@ struct imap {
 	bool condstore;            /* a CONDSTORE enabling command was given */
 	unsigned bads;             /* commands refused as BAD, in a row */
 	uint64_t opened_ms, last_input_ms;
-	uint64_t parked_until_ms;  /* IDLE: when the last keepalive went out */
+	bool recheck;              /* authd says that the account changed */
+	struct list link;          /* in the process's list of sessions */
 
 	/* after log-in */
 	struct store_account *acct;
@@ -142,6 +145,7 @@ enum result no_store(struct imap *c, int code, const struct wire_error *we);
 void breathe(struct imap *c);
 void capabilities(struct imap *c, struct buf *b);
 /* After a good password: takes the account. */
+void account_changed(uint64_t account); /* authd's event */
 enum result log_in(struct imap *c, struct str mech, struct str user, struct str password,
     struct str authzid);
 bool login_allowed(const struct imap *c);
@@ -158,13 +162,10 @@ int read_line(struct imap *c, size_t max, struct str *ret);
 void enable_condstore(struct imap *c);
 void close_mailbox(struct imap *c);
 
-/* Tries to take an APPEND at its message literal (cmdbuf stands in front of it):
- * false when the command is not one or the literal is another argument's. */
-bool append_at_literal(struct imap *c);
-
 /* ---- process-wide ---- */
 
 struct imap_limits {
+	const struct conf_nets *plaintext_from;
 	unsigned per_user;
 	uint64_t idle_ms, login_ms, keepalive_ms, append_max;
 };

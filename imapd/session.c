@@ -1,0 +1,710 @@
+/*
+ * A session from greeting to goodbye: gathers commands, runs them, writes what
+ * changed and the tagged line. A command that is not whole yet waits in `cmd`
+ * while the session is parked, so that slow clients hold no coroutine.
+ *
+ * Parked, a session wakes for input, for news while IDLE runs, and every TICK_MS
+ * at least: then it renews its ticket, lets go of a large mailbox that it does
+ * not use, and counts the idle time (RFC 3501 section 5.4).
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "imapd/imap.h"
+#include "imapd/view.h"
+#include "lib/base/clock.h"
+#include "lib/base/log.h"
+#include "lib/client/auth.h"
+#include "lib/io/co.h"
+
+enum {
+	CMD_MAX_NONAUTH = 16 << 10,
+	CMD_MAX = 1 << 20,
+	ARENA_MAX = 64 << 20,
+	BADS_MAX = 20,
+	TICK_MS = 4 * 60 * 1000,
+	RENEW_MS = 6 * 60 * 1000,  /* before the ticket ends */
+	FREEZE_ROWS = 256,
+	BREATH_US = 3000,
+};
+
+struct imap_limits imap_limits;
+static struct list sessions = LIST_INIT(sessions);
+static struct metric sessions_now = METRIC_GAUGE("imap_sessions", NULL, "Open IMAP sessions");
+static unsigned n_sessions;
+
+/* ---- birth and death ---- */
+
+static bool
+plaintext_peer(struct session *s)
+{
+	const struct sockaddr_storage *a = session_peer(s);
+	unsigned char ip[16] = { [10] = 0xff, [11] = 0xff };
+
+	if (a->ss_family == AF_INET)
+		memcpy(ip + 12, &((const struct sockaddr_in *)a)->sin_addr, 4);
+	else if (a->ss_family == AF_INET6)
+		memcpy(ip, &((const struct sockaddr_in6 *)a)->sin6_addr, 16);
+	else
+		return false;
+	return imap_limits.plaintext_from && conf_nets_has(imap_limits.plaintext_from, ip);
+}
+
+static void *
+imap_open(struct session *s)
+{
+	struct imap *c = calloc(1, sizeof *c);
+	const struct imap_listener *on = session_listener_user(s);
+
+	if (!c)
+		return NULL;
+	*c = (struct imap){ .s = s, .st = session_stream(s), .on = *on, .state = IN_NONAUTH };
+	c->on.plaintext_auth = on->plaintext_auth || plaintext_peer(s);
+	c->opened_ms = c->last_input_ms = clock_ms();
+	cmdbuf_init(&c->cmd, CMD_MAX_NONAUTH);
+	buf_init(&c->ticket, 4096);
+	list_push(&sessions, &c->link);
+	metric_set(&sessions_now, ++n_sessions);
+	return c;
+}
+
+static void
+imap_close(struct session *s)
+{
+	struct imap *c = session_state(s);
+
+	list_remove(&c->link);
+	view_close(&c->view);
+	store_detach(&c->acct);
+	arena_free(&c->ar);
+	cmdbuf_done(&c->cmd);
+	buf_done(&c->out);
+	buf_done(&c->ticket);
+	free(c->user);
+	free(c->idle_tag);
+	free(c);
+	metric_set(&sessions_now, --n_sessions);
+}
+
+void
+account_changed(uint64_t account)
+{
+	struct imap *c;
+
+	LIST_FOREACH(c, &sessions, struct imap, link)
+		if (c->acct && c->account == account) {
+			c->recheck = true;
+			session_poke(c->s);
+		}
+}
+
+/* ---- answers ---- */
+
+static enum result
+answer(struct imap *c, enum result r, const char *text)
+{
+	c->text = str_c(text);
+	return r;
+}
+
+enum result
+ok(struct imap *c, const char *text)
+{
+	return answer(c, R_OK, text);
+}
+
+enum result
+no(struct imap *c, const char *text)
+{
+	return answer(c, R_NO, text);
+}
+
+enum result
+bad(struct imap *c, const char *text)
+{
+	return answer(c, R_BAD, text);
+}
+
+enum result
+bad_args(struct imap *c, const struct parse *p)
+{
+	return bad(c, p->why ? p->why : "Invalid arguments");
+}
+
+enum result
+bye(struct imap *c, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	out_c(c, "* BYE ");
+	buf_vprintf(&c->out, fmt, ap);
+	out_c(c, "\r\n");
+	va_end(ap);
+	c->bye = true;
+	return R_BYE;
+}
+
+enum result
+no_store(struct imap *c, int code, const struct wire_error *we)
+{
+	static const struct {
+		int code;
+		const char *text;
+	} t[] = {
+		{ -ENOENT, "[NONEXISTENT] No such mailbox" },
+		{ -EEXIST, "[ALREADYEXISTS] Mailbox exists already" },
+		{ -EDQUOT, "[OVERQUOTA] Not enough room" },
+		{ -EPERM, "[CANNOT] Not possible with this mailbox" },
+		{ -EINVAL, "[CANNOT] Not a possible mailbox name" },
+		{ -EBUSY, "[HASCHILDREN] Mailbox has children and is none itself" },
+		{ -EACCES, "[NOPERM] Permission denied" },
+		{ -E2BIG, "[LIMIT] Limit reached" },
+		{ -EUCLEAN, "[CORRUPTION] Mailbox is damaged" },
+	};
+	size_t i;
+
+	if (code == -ESTALE)
+		c->acct_void = true;
+	for (i = 0; i < sizeof t / sizeof *t; i++)
+		if (t[i].code == code)
+			return no(c, t[i].text);
+	LOG_WARN("imap.store_failed", L_I64("code", code), L_STR("text", we->text),
+	    L_C("user", c->user));
+	return no(c, "[UNAVAILABLE] Mail store is not available, try again");
+}
+
+int
+continuation(struct imap *c, const char *text)
+{
+	out_printf(c, "+ %s\r\n", text);
+	out_flush(c);
+	return stream_flush(c->st);
+}
+
+int
+read_line(struct imap *c, size_t max, struct str *ret)
+{
+	struct str in;
+	ptrdiff_t lf;
+	ssize_t r;
+
+	while ((lf = str_chr(in = stream_peek(c->st), '\n')) < 0) {
+		if (in.n > max)
+			return -EMSGSIZE;
+		if ((r = stream_fill(c->st)) <= 0)
+			return r ? (int)r : -EPIPE;
+	}
+	*ret = arena_dup(c->ar, str_head(in, (size_t)lf));
+	stream_consume(c->st, (size_t)lf + 1);
+	if (!ret->p || ret->n > max)
+		return -EMSGSIZE;
+	if (ret->n && ret->p[ret->n - 1] == '\r')
+		ret->n--;
+	return 0;
+}
+
+void
+breathe(struct imap *c)
+{
+	uint64_t now = clock_us();
+
+	if (now - c->breath_us < BREATH_US)
+		return;
+	co_yield();
+	c->breath_us = clock_us();
+}
+
+/* ---- the account ---- */
+
+bool
+login_allowed(const struct imap *c)
+{
+	return c->tls || (c->on.plaintext_auth && !c->on.tls_required);
+}
+
+static void
+on_event(void *arg, uint32_t mailbox, uint64_t modseq)
+{
+	struct imap *c = arg;
+
+	if (mailbox == 0)
+		c->acct_void = true;
+	else if (c->view && c->view->mailbox == mailbox)
+		c->view->news = true;
+	else
+		return;
+	if (c->idle_tag)
+		session_poke(c->s);
+}
+
+static enum result
+take_account(struct imap *c, const struct login_answer *a)
+{
+	unsigned handles = 0;
+	struct err e;
+	int r;
+
+	r = store_attach(a->ticket, a->slot, on_event, c, &c->acct, &handles, &e);
+	if (r < 0) {
+		LOG_WARN("imap.attach_failed", L_STR("user", a->user), L_C("why", e.text));
+		return no(c, "[UNAVAILABLE] Mail store is not available, try again");
+	}
+	if (imap_limits.per_user && handles > imap_limits.per_user) {
+		store_detach(&c->acct);
+		return no(c, "[LIMIT] Too many connections of this user");
+	}
+	c->account = a->account;
+	c->slot = a->slot;
+	c->user = strndup(a->user.p, a->user.n);
+	buf_clear(&c->ticket);
+	buf_str(&c->ticket, a->ticket);
+	c->ticket_expires_ms = a->ticket_expires_ms;
+	c->state = IN_AUTH;
+	c->cmd.max = CMD_MAX;
+	c->cmd.b.max = CMD_MAX + 2;
+	LOG_INFO("imap.login", L_STR("user", a->user), L_C("client", session_peer_text(c->s)),
+	    L_U64("tls", c->tls));
+	return R_OK;
+}
+
+enum result
+log_in(struct imap *c, struct str mech, struct str user, struct str password, struct str authzid)
+{
+	struct login_request q = { .mech = mech, .user = user, .password = password,
+		.authzid = authzid, .service = STR("imap"), .tls = c->tls,
+		.client_ip = str_c(session_peer_text(c->s)) };
+	struct login_answer a = { 0 };
+	struct buf b = { 0 };
+	enum result r;
+
+	if (auth_login(&q, c->ar, &a) < 0 || (!a.ok && a.temporary))
+		return no(c, "[UNAVAILABLE] Log-in is not available, try again");
+	if (!a.ok) {
+		LOG_INFO("imap.login_failed", L_STR("user", user),
+		    L_C("client", session_peer_text(c->s)), L_STR("why", a.text));
+		return no(c, "[AUTHENTICATIONFAILED] Authentication failed");
+	}
+	if ((r = take_account(c, &a)) != R_OK)
+		return r;
+	buf_puts(&b, "[CAPABILITY ");
+	capabilities(c, &b);
+	buf_puts(&b, "] Logged in");
+	c->text = arena_dup(c->ar, buf_view(&b));
+	buf_done(&b);
+	return R_OK;
+}
+
+/* A fresh ticket when the old one ends soon or authd has news. False: revoked. */
+static bool
+renew(struct imap *c)
+{
+	uint64_t now = clock_real_us() / 1000;
+	struct login_answer a = { 0 };
+	struct wire_error we = { 0 };
+	int r;
+
+	if (!c->acct || (!c->recheck && now + RENEW_MS < c->ticket_expires_ms))
+		return true;
+	r = auth_renew(buf_view(&c->ticket), c->ar, &a);
+	if (r == -EACCES || (r == 0 && !a.ok && !a.temporary))
+		return false;
+	if (r < 0 || !a.ok)
+		return true; /* authd is away: the old ticket still holds for a while */
+	c->recheck = false;
+	buf_clear(&c->ticket);
+	buf_str(&c->ticket, a.ticket);
+	c->ticket_expires_ms = a.ticket_expires_ms;
+	if (!c->acct_void && store_renew(c->acct, a.ticket, &we) == -ESTALE)
+		c->acct_void = true;
+	return true;
+}
+
+enum result
+store_ready(struct imap *c)
+{
+	struct wire_error we = { 0 };
+	struct err e;
+	int r;
+
+	if (c->acct_void) {
+		if (c->view)
+			view_freeze(c->view);
+		store_detach(&c->acct);
+		r = store_attach(buf_view(&c->ticket), c->slot, on_event, c, &c->acct, NULL, &e);
+		if (r == -EACCES)
+			return bye(c, "[UNAVAILABLE] Account is not available any more");
+		if (r < 0)
+			return no(c, "[UNAVAILABLE] Mail store is not available, try again");
+		c->acct_void = false;
+	}
+	if (!c->view || c->view->box)
+		return R_OK;
+	r = view_thaw(c, c->view, &we);
+	if (r == -ENOENT)
+		return bye(c, "Selected mailbox is gone");
+	return r < 0 ? no_store(c, r, &we) : R_OK;
+}
+
+int
+mailbox_find(struct imap *c, struct str name, struct store_mailbox *ret, struct wire_error *we)
+{
+	struct store_mailbox *v;
+	size_t n, i;
+	int r = store_list(c->acct, c->ar, &v, &n, we);
+
+	for (i = 0; r == 0 && i < n; i++)
+		if (str_eq(v[i].name, name)) {
+			*ret = v[i];
+			return v[i].id ? 0 : -ENOENT;
+		}
+	return r < 0 ? r : -ENOENT;
+}
+
+void
+close_mailbox(struct imap *c)
+{
+	view_close(&c->view);
+	if (c->state == IN_SELECTED)
+		c->state = IN_AUTH;
+}
+
+void
+enable_condstore(struct imap *c)
+{
+	if (c->condstore)
+		return;
+	c->condstore = true;
+	if (c->view && c->view->box)
+		out_printf(c, "* OK [HIGHESTMODSEQ %llu] Highest\r\n",
+		    (unsigned long long)c->view->box->modseq);
+}
+
+/* ---- one command ---- */
+
+/* What others changed, before the tagged line. */
+static enum result
+news(struct imap *c, enum result r)
+{
+	struct wire_error we = { 0 };
+	bool expunge = !(c->def->flags & CMD_NO_EXPUNGE) || c->uid;
+	int code;
+
+	if (!c->view || !c->view->box || c->acct_void)
+		return r;
+	code = view_sync(c, c->def->flags & CMD_SYNC, &we);
+	if (code == -ENOENT || c->view->lost_ghosts)
+		return bye(c, "Selected mailbox is gone");
+	if (code == -ESTALE)
+		c->acct_void = true;
+	view_announce(c, expunge, NULL);
+	return r;
+}
+
+static void
+count(struct imap *c, enum result r, uint64_t began)
+{
+	static const char *const words[] = { "ok", "no", "bad" };
+	struct command *d = c->def;
+	struct str labels;
+
+	if (!d || r == R_BYE)
+		return;
+	if (!d->count[r]) {
+		labels = arena_printf(c->ar, "cmd=\"%s\",result=\"%s\"", d->name, words[r]);
+		d->count[r] = metric_labelled(METRIC_K_COUNTER, "imap_commands_total", labels.p,
+		    "IMAP commands by name and result");
+	}
+	if (!d->seconds) {
+		labels = arena_printf(c->ar, "cmd=\"%s\"", d->name);
+		d->seconds = metric_labelled(METRIC_K_HISTOGRAM, "imap_command_seconds", labels.p,
+		    "Time that IMAP commands took");
+	}
+	if (d->count[r])
+		metric_add(d->count[r], 1);
+	if (d->seconds)
+		metric_observe_us(d->seconds, clock_us() - began);
+}
+
+static enum result
+run_command(struct imap *c, struct parse *p)
+{
+	struct str name;
+	enum result r;
+
+	if (!parse_sp(p) || !parse_atom(p, &name))
+		return bad(c, "Missing command");
+	if (str_ieq(name, STR("UID"))) {
+		c->uid = true;
+		if (!parse_sp(p) || !parse_atom(p, &name))
+			return bad(c, "Missing command behind UID");
+	}
+	if (!(c->def = command_find(name, c->uid)))
+		return bad(c, "Unknown command");
+	if (!(c->def->states & c->state))
+		return bad(c, c->state == IN_NONAUTH ? "Log in first" :
+			c->def->states == IN_SELECTED ? "Select a mailbox first" :
+							"Not possible after log-in");
+	if (c->acct && !renew(c))
+		return bye(c, "[UNAVAILABLE] Account is not available any more");
+	if (c->acct && c->def->states != IN_ANY && (r = store_ready(c)) != R_OK)
+		return r;
+	r = c->def->run(c, p);
+	return r == R_OK || r == R_NO ? news(c, r) : r;
+}
+
+static void
+tagged(struct imap *c, enum result r)
+{
+	static const char *const words[] = { " OK ", " NO ", " BAD " };
+
+	if (r == R_BYE)
+		return;
+	if (c->tag.p)
+		out_str(c, c->tag);
+	else
+		out_c(c, "*");
+	out_c(c, words[r]);
+	out_str(c, c->text);
+	out_c(c, "\r\n");
+	c->bads = r == R_BAD ? c->bads + 1 : 0;
+	if (c->bads > BADS_MAX)
+		bye(c, "Too many bad commands");
+}
+
+static bool
+begin(struct imap *c)
+{
+	c->tag = STR_NULL;
+	c->def = NULL;
+	c->uid = false;
+	c->text = STR("Done");
+	c->breath_us = clock_us();
+	return c->ar || (c->ar = arena_new(ARENA_MAX));
+}
+
+static void
+end(struct imap *c)
+{
+	out_flush(c);
+	cmdbuf_reset(&c->cmd);
+	arena_reset(c->ar);
+}
+
+/* The whole command in cmd, or (why given) one that was refused. */
+static void
+serve(struct imap *c, const char *why)
+{
+	uint64_t began = clock_us();
+	struct parse p;
+	enum result r;
+
+	if (!begin(c)) {
+		c->bye = true;
+		return;
+	}
+	parse_init(&p, buf_view(&c->cmd.b), c->ar);
+	if (!parse_tag(&p, &c->tag))
+		r = bad(c, "Invalid tag");
+	else if (why)
+		r = bad(c, why);
+	else
+		r = run_command(c, &p);
+	tagged(c, r);
+	count(c, r, began);
+	end(c);
+}
+
+static void
+serve_idle_end(struct imap *c)
+{
+	bool done = str_ieq(buf_view(&c->cmd.b), STR("DONE"));
+	char *tag = c->idle_tag;
+
+	if (!begin(c))
+		return;
+	c->idle_tag = NULL;
+	c->tag = str_c(tag);
+	tagged(c, done ? ok(c, "IDLE completed") : bad(c, "Expected DONE"));
+	end(c);
+	free(tag);
+}
+
+/* A literal is announced: asks for it, or refuses. */
+static void
+serve_literal(struct imap *c)
+{
+	bool fits = cmdbuf_accept(&c->cmd);
+
+	if (fits && c->cmd.plus)
+		return;
+	if (fits) {
+		continuation(c, "OK");
+		return;
+	}
+	serve(c, "[TOOBIG] Literal is too large");
+	if (c->cmd.plus)
+		bye(c, "[TOOBIG] Literal is too large"); /* its bytes come unasked */
+	out_flush(c);
+}
+
+/* ---- the session ---- */
+
+static enum session_next
+goodbye(struct imap *c, const char *text)
+{
+	bye(c, "%s", text);
+	out_flush(c);
+	return SESSION_CLOSE;
+}
+
+static uint64_t
+left(uint64_t limit, uint64_t since)
+{
+	uint64_t gone = clock_ms() - since;
+
+	return gone >= limit ? 1 : limit - gone;
+}
+
+static enum session_next
+park(struct imap *c)
+{
+	uint64_t ms = TICK_MS, idle;
+
+	if (c->bye)
+		return SESSION_CLOSE;
+	if (c->state == IN_NONAUTH) {
+		ms = left(imap_limits.login_ms, c->opened_ms);
+	} else {
+		idle = left(imap_limits.idle_ms, c->last_input_ms);
+		if (c->idle_tag && imap_limits.keepalive_ms && imap_limits.keepalive_ms < ms)
+			ms = imap_limits.keepalive_ms;
+		if (idle < ms)
+			ms = idle;
+	}
+	session_idle_limit(c->s, ms);
+	if (c->cmd.b.n == 0)
+		cmdbuf_done(&c->cmd);
+	if (c->out.n == 0)
+		buf_done(&c->out);
+	arena_free(&c->ar);
+	return SESSION_PARK;
+}
+
+static enum session_next
+input(struct imap *c)
+{
+	struct str in, rest;
+	enum cmdbuf_state st;
+
+	c->last_input_ms = clock_ms();
+	while (!c->bye && (in = stream_peek(c->st)).n) {
+		rest = in;
+		st = cmdbuf_feed(&c->cmd, &rest);
+		stream_consume(c->st, in.n - rest.n);
+		if (st == CMDBUF_LITERAL)
+			serve_literal(c);
+		else if (st == CMDBUF_REFUSED) {
+			serve(c, c->cmd.why);
+			if (c->cmd.plus)
+				bye(c, "Command is too long");
+		} else if (st == CMDBUF_DONE && c->idle_tag)
+			serve_idle_end(c);
+		else if (st == CMDBUF_DONE)
+			serve(c, NULL);
+	}
+	out_flush(c);
+	return park(c);
+}
+
+/* News while IDLE runs; also what authd said. */
+static enum session_next
+poked(struct imap *c)
+{
+	struct wire_error we = { 0 };
+	int r;
+
+	if (!begin(c) || !renew(c))
+		return goodbye(c, "[UNAVAILABLE] Account is not available any more");
+	if (!c->idle_tag || !c->view)
+		return park(c);
+	if (store_ready(c) == R_OK) {
+		r = view_sync(c, false, &we);
+		if (r == -ENOENT || c->view->lost_ghosts)
+			return goodbye(c, "Selected mailbox is gone");
+		if (r == -ESTALE)
+			c->acct_void = true;
+		view_announce(c, true, NULL);
+	}
+	out_flush(c);
+	return park(c);
+}
+
+static enum session_next
+idled(struct imap *c)
+{
+	uint64_t now = clock_ms();
+
+	if (c->state == IN_NONAUTH)
+		return now - c->opened_ms >= imap_limits.login_ms
+		    ? goodbye(c, "[UNAVAILABLE] Log-in took too long") : park(c);
+	if (now - c->last_input_ms >= imap_limits.idle_ms)
+		return goodbye(c, "Autologout; idle for too long");
+	if (!begin(c) || !renew(c))
+		return goodbye(c, "[UNAVAILABLE] Account is not available any more");
+	if (c->idle_tag)
+		out_c(c, "* OK Still here\r\n");
+	if (c->view && c->view->box && c->view->box->n > FREEZE_ROWS)
+		view_freeze(c->view);
+	out_flush(c);
+	return park(c);
+}
+
+static enum session_next
+greet(struct imap *c)
+{
+	struct buf b = { 0 };
+
+	if (c->on.implicit_tls) {
+		stream_timeout(c->st, imap_limits.login_ms);
+		if (stream_tls_accept(c->st, c->on.tls) < 0)
+			return SESSION_CLOSE;
+		c->tls = true;
+	}
+	stream_timeout(c->st, 60000);
+	capabilities(c, &b);
+	out_c(c, "* OK [CAPABILITY ");
+	out_str(c, buf_view(&b));
+	out_c(c, "] Posthorn ready\r\n");
+	buf_done(&b);
+	out_flush(c);
+	return park(c);
+}
+
+static enum session_next
+imap_run(struct session *s, enum session_reason why)
+{
+	struct imap *c = session_state(s);
+
+	switch (why) {
+	case SESSION_NEW:
+		return greet(c);
+	case SESSION_POKED:
+		return poked(c);
+	case SESSION_IDLE:
+		return idled(c);
+	case SESSION_DRAIN:
+		return goodbye(c, "[UNAVAILABLE] Server is stopping");
+	case SESSION_INPUT:
+		break;
+	}
+	return input(c);
+}
+
+const struct session_kind imap_session_kind = {
+	.name = "imap",
+	.busy_reply = "* BYE [UNAVAILABLE] Too many connections\r\n",
+	.open = imap_open,
+	.run = imap_run,
+	.close = imap_close,
+};
