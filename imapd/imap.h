@@ -21,7 +21,7 @@ struct view;
 enum { IN_NONAUTH = 1, IN_AUTH = 2, IN_SELECTED = 4, IN_ANY = 7 };
 
 /* The answer of a command. */
-enum result { R_OK, R_NO, R_BAD, R_BYE /* the connection ends; no tagged line */ };
+enum result { R_OK, R_NO, R_BAD, R_BYE /* no tagged line: it is out already, comes later, or the connection ends */ };
 
 enum {
 	CMD_NO_EXPUNGE = 1,  /* no EXPUNGE while it runs (RFC 3501 section 7.4.1) */

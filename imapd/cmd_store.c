@@ -1,0 +1,294 @@
+/* STORE, COPY, MOVE, EXPUNGE and their UID forms (RFC 3501 section 6.4, RFC 4315, 6851,
+ * 7162 section 3.1.3). */
+#include <errno.h>
+
+#include "imapd/commands.h"
+#include "imapd/view.h"
+
+struct store_args {
+	struct seq_set set;
+	enum store_flag_op op;
+	bool silent, conditional;
+	uint64_t unchanged_since;
+	struct flag_args flags;
+};
+
+static bool
+unchanged_since(struct parse *p, struct store_args *a)
+{
+	a->unchanged_since = UINT64_MAX;
+	if (!parse_is(p, '('))
+		return true;
+	a->conditional = true;
+	if (!parse_char(p, '('))
+		return false;
+	if (!parse_word(p, "UNCHANGEDSINCE"))
+		return parse_fail(p, "Unknown STORE modifier");
+	return parse_sp(p) && parse_modseq(p, &a->unchanged_since) && parse_char(p, ')') &&
+	    parse_sp(p);
+}
+
+static bool
+store_args(struct parse *p, struct store_args *a)
+{
+	static const struct {
+		const char *name;
+		enum store_flag_op op;
+		bool silent;
+	} t[] = { { "FLAGS", FLAGS_SET, false }, { "FLAGS.SILENT", FLAGS_SET, true },
+		{ "+FLAGS", FLAGS_ADD, false }, { "+FLAGS.SILENT", FLAGS_ADD, true },
+		{ "-FLAGS", FLAGS_REMOVE, false }, { "-FLAGS.SILENT", FLAGS_REMOVE, true } };
+	size_t i;
+
+	if (!parse_sp(p) || !parse_seq_set(p, &a->set) || !parse_sp(p) || !unchanged_since(p, a))
+		return false;
+	for (i = 0; i < sizeof t / sizeof *t && !parse_word(p, t[i].name); i++)
+		;
+	if (i == sizeof t / sizeof *t)
+		return parse_fail(p, "Unknown STORE item");
+	a->op = t[i].op;
+	a->silent = t[i].silent;
+	return parse_sp(p) && parse_flags_loose(p, &a->flags) && parse_end(p);
+}
+
+/* The UIDs of the set's messages; false: *ret_answer says why not. */
+static bool
+resolve(struct imap *c, struct seq_set *set, struct uid_set *ret, enum result *ret_answer)
+{
+	if (!view_resolve(c->view, c->uid, set, c->ar)) {
+		*ret_answer = bad(c, "No message of that number");
+		return false;
+	}
+	if (view_uids(c->view, set, c->ar, ret) < 0) {
+		*ret_answer = no(c, "[LIMIT] Too many messages");
+		return false;
+	}
+	return true;
+}
+
+static uint32_t
+flags_after(const struct box *b, const struct store_args *a, uint32_t old)
+{
+	uint32_t bits = a->flags.sysflags;
+	ptrdiff_t k;
+	size_t i;
+
+	/* keywords that the mailbox does not know yet cannot be expected: such a row is
+	 * shown in full, which is never wrong */
+	for (i = 0; i < a->flags.n; i++)
+		if ((k = box_keyword(b, a->flags.keywords[i])) >= 0)
+			bits |= k < 24 ? (uint32_t)F_KEYWORD0 << k : F_MORE;
+	switch (a->op) {
+	case FLAGS_SET:
+		return bits;
+	case FLAGS_ADD:
+		return old | bits;
+	case FLAGS_REMOVE:
+		return old & ~bits;
+	}
+	return old;
+}
+
+/* What each message of the set should look like afterwards, in order. */
+static uint32_t *
+expected(struct imap *c, const struct store_args *a)
+{
+	size_t n = 0, i, k = 0, hint = 0;
+	uint32_t *v, seq;
+	ptrdiff_t pos;
+
+	for (i = 0; i < a->set.n; i++)
+		n += a->set.v[i].hi - a->set.v[i].lo + 1;
+	if (!(v = arena_alloc(c->ar, n * sizeof *v)))
+		return NULL;
+	for (i = 0; i < a->set.n; i++)
+		for (seq = a->set.v[i].lo; seq <= a->set.v[i].hi; seq++) {
+			pos = view_pos(c->view, seq, view_uid(c->view, seq), &hint);
+			v[k++] = pos < 0 ? 0
+					 : flags_after(c->view->box, a, c->view->box->flags[pos]);
+		}
+	return v;
+}
+
+/* The tagged answer of a conditional STORE that was refused for some. */
+static enum result
+modified(struct imap *c, const struct uid_set *refused, bool gone)
+{
+	struct buf b = { 0 };
+	size_t i;
+	uint32_t uid;
+	bool first = true;
+
+	buf_puts(&b, "[MODIFIED ");
+	for (i = 0; i < refused->n; i++)
+		for (uid = refused->v[i].lo; uid <= refused->v[i].hi; uid++) {
+			uint32_t shown = c->uid ? uid : view_seq(c->view, uid);
+
+			if (!shown)
+				continue;
+			if (!first)
+				buf_putc(&b, ',');
+			buf_u64(&b, shown);
+			first = false;
+		}
+	buf_puts(&b, "] Conditional STORE failed");
+	c->text = arena_dup(c->ar, buf_view(&b));
+	buf_done(&b);
+	return gone ? R_NO : R_OK;
+}
+
+enum result
+cmd_store(struct imap *c, struct parse *p)
+{
+	struct store_args a = { 0 };
+	struct wire_error we = { 0 };
+	struct uid_set uids, refused = { 0 };
+	struct view_echo echo = { 0 };
+	enum result res;
+	uint64_t modseq;
+	bool gone;
+	int r;
+
+	if (!store_args(p, &a))
+		return bad_args(c, p);
+	if (c->view->readonly)
+		return no(c, "[READ-ONLY] Mailbox is read-only");
+	if (a.conditional)
+		enable_condstore(c);
+	if (!resolve(c, &a.set, &uids, &res))
+		return res;
+	gone = !c->uid && view_has_ghost(c->view, &a.set);
+	if (uids.n == 0)
+		return ok(c, "STORE completed");
+	if (!(echo.expected = expected(c, &a)))
+		return no(c, "[LIMIT] Too many messages");
+	r = store_flags(c->acct, c->view->mailbox, &uids, a.op, a.flags.sysflags, a.flags.keywords,
+	    a.flags.n, a.unchanged_since, c->ar, &refused, &modseq, &we);
+	if (r == 0)
+		r = view_sync(c, true, &we);
+	if (r < 0)
+		return no_store(c, r, &we);
+	echo.seqs = a.set;
+	echo.silent = a.silent;
+	echo.all = !a.silent || (a.conditional && c->condstore);
+	echo.refused = &refused;
+	view_announce(c, c->uid, &echo);
+	if (refused.n)
+		return modified(c, &refused, gone);
+	if (gone)
+		return no(c, "[EXPUNGEISSUED] Some of the messages no longer exist");
+	return ok(c, "STORE completed");
+}
+
+/* ---- COPY and MOVE ---- */
+
+static void
+add_uids(struct buf *b, const uint32_t *v, size_t n)
+{
+	size_t i, k;
+
+	for (i = 0; i < n; i = k) {
+		for (k = i + 1; k < n && v[k] == v[k - 1] + 1; k++)
+			;
+		if (i)
+			buf_putc(b, ',');
+		buf_u64(b, v[i]);
+		if (k - i > 1) {
+			buf_putc(b, ':');
+			buf_u64(b, v[k - 1]);
+		}
+	}
+}
+
+static struct str
+copyuid(struct imap *c, const struct store_copied *d)
+{
+	struct buf b = { 0 };
+	struct str s;
+
+	buf_printf(&b, "[COPYUID %u ", d->uidvalidity);
+	add_uids(&b, d->from, d->n);
+	buf_putc(&b, ' ');
+	add_uids(&b, d->to, d->n);
+	buf_puts(&b, "] Done");
+	s = arena_dup(c->ar, buf_view(&b));
+	buf_done(&b);
+	return s;
+}
+
+static enum result
+copy(struct imap *c, struct parse *p, bool move)
+{
+	struct wire_error we = { 0 };
+	struct store_copied done = { 0 };
+	struct store_mailbox m;
+	struct seq_set set;
+	struct uid_set uids;
+	struct str name;
+	enum result res;
+	int r;
+
+	if (!parse_sp(p) || !parse_seq_set(p, &set) || !parse_sp(p) || !parse_mailbox(p, &name) ||
+	    !parse_end(p))
+		return bad_args(c, p);
+	if (move && c->view->readonly)
+		return no(c, "[READ-ONLY] Mailbox is read-only");
+	if (!resolve(c, &set, &uids, &res))
+		return res;
+	if (!c->uid && view_has_ghost(c->view, &set))
+		return no(c, "[EXPUNGEISSUED] Some of the messages no longer exist");
+	r = mailbox_find(c, name, &m, &we);
+	if (r == -ENOENT || (r == 0 && m.noselect))
+		return no(c, "[TRYCREATE] No such mailbox");
+	if (r == 0 && uids.n)
+		r = store_copy(c->acct, c->view->mailbox, &uids, m.id, move, c->ar, &done, &we);
+	if (r < 0)
+		return no_store(c, r, &we);
+	if (done.n == 0)
+		return ok(c, move ? "MOVE completed" : "COPY completed");
+	if (!move) {
+		c->text = copyuid(c, &done);
+		return R_OK;
+	}
+	out_c(c, "* OK ");
+	out_str(c, copyuid(c, &done));
+	out_c(c, "\r\n");
+	return ok(c, "MOVE completed");
+}
+
+enum result
+cmd_copy(struct imap *c, struct parse *p)
+{
+	return copy(c, p, false);
+}
+
+enum result
+cmd_move(struct imap *c, struct parse *p)
+{
+	return copy(c, p, true);
+}
+
+enum result
+cmd_expunge(struct imap *c, struct parse *p)
+{
+	struct wire_error we = { 0 };
+	struct seq_set set;
+	struct uid_set uids, gone;
+	enum result res;
+	uint64_t modseq;
+	int r;
+
+	if (c->uid && (!parse_sp(p) || !parse_seq_set(p, &set)))
+		return bad_args(c, p);
+	if (!parse_end(p))
+		return bad_args(c, p);
+	if (c->view->readonly)
+		return no(c, "[READ-ONLY] Mailbox is read-only");
+	if (c->uid && !resolve(c, &set, &uids, &res))
+		return res;
+	if (c->uid && uids.n == 0)
+		return ok(c, "EXPUNGE completed");
+	r = store_expunge(c->acct, c->view->mailbox, c->uid ? &uids : NULL, c->ar, &gone, &modseq,
+	    &we);
+	return r < 0 ? no_store(c, r, &we) : ok(c, "EXPUNGE completed");
+}
