@@ -258,18 +258,20 @@ open_part(struct parser *p, uint32_t parent)
 	}
 }
 
-/* Part i ends at `end`, before which stand `line` LFs. */
+/* Part i ends at *end, before which stand *line LFs. Where the line break before the
+ * boundary is the header's own, the header keeps it, and the containers around end
+ * no sooner than the part. */
 static void
-end_part(struct parser *p, uint32_t i, uint64_t end, uint32_t line)
+end_part(struct parser *p, uint32_t i, uint64_t *end, uint32_t *line)
 {
 	struct mime_part *part = &p->out->parts[i];
 
-	if (end < part->body) { /* the line break before the boundary is the header's own */
-		end = part->body;
-		line = part->first_line;
+	if (*end < part->body) {
+		*end = part->body;
+		*line = part->first_line;
 	}
-	part->end = end;
-	part->lines = line - part->first_line;
+	part->end = *end;
+	part->lines = *line - part->first_line;
 	if (part->kind != MIME_LEAF && part->n_children == 0) {
 		part->kind = MIME_LEAF; /* a container of nothing is opaque */
 		p->out->problems |= MIME_P_NO_BOUNDARY;
@@ -281,14 +283,14 @@ static void
 end_above(struct parser *p, unsigned level, uint64_t end, uint32_t line)
 {
 	if (p->leaf != MIME_NONE)
-		end_part(p, p->leaf, end, line);
+		end_part(p, p->leaf, &end, &line);
 	p->leaf = MIME_NONE;
 	while (p->depth > level) {
 		struct open *o = &p->stack[--p->depth];
 
 		if (o->boundary.n)
 			p->out->problems |= MIME_P_NO_CLOSE;
-		end_part(p, o->part, end, line);
+		end_part(p, o->part, &end, &line);
 	}
 }
 
