@@ -72,21 +72,6 @@ rcpt_get(struct str body, struct deliver_rcpt *ret)
 	return r;
 }
 
-/* How many fields of this tag body has: to size an array before filling it. */
-static int
-count_tag(struct str body, uint16_t tag, size_t *ret)
-{
-	struct wire_field f;
-	size_t n = 0;
-	int r;
-
-	while ((r = wire_next(&body, &f)) > 0)
-		n += f.tag == tag;
-	if (r == 0)
-		*ret = n;
-	return r;
-}
-
 int
 deliver_request_get(struct str body, struct arena *a, struct deliver_request *ret)
 {
@@ -95,7 +80,7 @@ deliver_request_get(struct str body, struct arena *a, struct deliver_request *re
 	size_t n = 0;
 	int r;
 
-	r = count_tag(body, T_RCPT, &n);
+	r = wire_count(body, T_RCPT, &n);
 	if (r < 0)
 		return r;
 	q.rcpts = ARENA_ARRAY(a, struct deliver_rcpt, n + 1);
@@ -170,7 +155,7 @@ deliver_results_get(struct str body, struct arena *a, struct deliver_result **re
 	size_t n = 0, i = 0;
 	int r;
 
-	r = count_tag(body, T_RESULT, &n);
+	r = wire_count(body, T_RESULT, &n);
 	if (r < 0)
 		return r;
 	v = ARENA_ARRAY(a, struct deliver_result, n + 1);

@@ -141,21 +141,6 @@ ranges_get(struct str v, struct arena *a, struct uid_set *ret)
 	return 0;
 }
 
-/* How many fields of this tag body has: to size an array before filling it. */
-static int
-count_tag(struct str body, uint16_t tag, size_t *ret)
-{
-	struct wire_field f;
-	size_t n = 0;
-	int r;
-
-	while ((r = wire_next(&body, &f)) > 0)
-		n += f.tag == tag;
-	if (r == 0)
-		*ret = n;
-	return r;
-}
-
 /* ---- memfds ---- */
 
 static int
@@ -351,7 +336,7 @@ store_request_get(struct str body, int fd, struct arena *a, struct store_request
 	size_t n = 0;
 	int r;
 
-	r = count_tag(body, Q_KEYWORD, &n);
+	r = wire_count(body, Q_KEYWORD, &n);
 	if (r < 0)
 		return r;
 	if (n > STORE_KEYWORDS_MAX)
@@ -491,7 +476,7 @@ store_mailboxes_get(struct str body, struct arena *a, struct store_mailbox **ret
 	size_t n = 0, i = 0;
 	int r;
 
-	r = count_tag(body, L_MAILBOX, &n);
+	r = wire_count(body, L_MAILBOX, &n);
 	if (r < 0)
 		return r;
 	v = ARENA_ARRAY(a, struct store_mailbox, n + 1);
@@ -587,7 +572,7 @@ store_delta_get(struct str body, struct arena *a, struct store_delta *ret)
 	bool has_keywords = false;
 	int r;
 
-	r = count_tag(body, D_KEYWORD, &n_kw);
+	r = wire_count(body, D_KEYWORD, &n_kw);
 	if (r < 0)
 		return r;
 	keywords = ARENA_ARRAY(a, struct str, n_kw + 1);
@@ -672,7 +657,7 @@ store_facts_get(struct str body, struct arena *a, struct store_fact **ret, size_
 	size_t n = 0, i = 0;
 	int r;
 
-	r = count_tag(body, F_ROW, &n);
+	r = wire_count(body, F_ROW, &n);
 	if (r < 0)
 		return r;
 	v = ARENA_ARRAY(a, struct store_fact, n + 1);

@@ -3,84 +3,61 @@
 
 #include <errno.h>
 
-#define FIELD_HEAD 6
-
-static void
-field_head(struct buf *b, uint16_t tag, size_t n)
-{
-	buf_le16(b, tag);
-	buf_le32(b, (uint32_t)n);
-}
+#include "lib/base/tlv.h"
 
 void
 wire_u64(struct buf *b, uint16_t tag, uint64_t v)
 {
-	if (v <= UINT8_MAX) {
-		field_head(b, tag, 1);
-		buf_putc(b, (char)v);
-	} else if (v <= UINT32_MAX) {
-		field_head(b, tag, 4);
-		buf_le32(b, (uint32_t)v);
-	} else {
-		field_head(b, tag, 8);
-		buf_le64(b, v);
-	}
+	tlv_u64(b, tag, v);
 }
 
 void
 wire_str(struct buf *b, uint16_t tag, struct str v)
 {
-	field_head(b, tag, v.n);
-	buf_str(b, v);
+	tlv_str(b, tag, v);
 }
 
 size_t
 wire_begin(struct buf *b, uint16_t tag)
 {
-	field_head(b, tag, 0);
-	return b->n;
+	return tlv_begin(b, tag);
 }
 
 void
 wire_end(struct buf *b, size_t start)
 {
-	if (!b->over)
-		le32_put(b->p + start - 4, (uint32_t)(b->n - start));
+	tlv_end(b, start);
 }
 
 int
 wire_next(struct str *body, struct wire_field *f)
 {
-	size_t n;
+	struct tlv t;
+	int r = tlv_next(body, &t);
 
-	if (!body->n)
-		return 0;
-	if (body->n < FIELD_HEAD)
-		return -EPROTO;
-	n = le32_get(body->p + 2);
-	if (n > body->n - FIELD_HEAD)
-		return -EPROTO;
-	f->tag = le16_get(body->p);
-	f->v = str_from(body->p + FIELD_HEAD, n);
-	*body = str_skip(*body, FIELD_HEAD + n);
-	return 1;
+	if (r > 0)
+		*f = (struct wire_field){ t.tag, t.v };
+	return r;
+}
+
+int
+wire_count(struct str body, uint16_t tag, size_t *ret)
+{
+	struct wire_field f;
+	size_t n = 0;
+	int r;
+
+	while ((r = wire_next(&body, &f)) > 0)
+		n += f.tag == tag;
+	if (r == 0)
+		*ret = n;
+	return r;
 }
 
 uint64_t
 wire_int(const struct wire_field *f)
 {
-	switch (f->v.n) {
-	case 1:
-		return (unsigned char)f->v.p[0];
-	case 2:
-		return le16_get(f->v.p);
-	case 4:
-		return le32_get(f->v.p);
-	case 8:
-		return le64_get(f->v.p);
-	default:
-		return 0;
-	}
+	return tlv_int(f->v);
 }
 
 bool

@@ -8,7 +8,7 @@
  * one descriptor comes with this frame, WIRE_ANSWER that it answers a request,
  * WIRE_ERROR that the answer is a struct wire_error.
  *
- * Fields are TLV: u16 tag | u32 length | value. Integers are stored in 1, 2, 4 or 8
+ * Fields are those of lib/base/tlv.h: u16 tag | u32 length | value. Integers are stored in 1, 2, 4 or 8
  * bytes. Unknown tags are skipped; a missing one reads as zero or empty. A
  * repeated tag is a list. Every message has its x_put() and x_get() side by
  * side in lib/client.
@@ -50,6 +50,9 @@ struct wire_field {
 	struct str v;
 };
 int wire_next(struct str *body, struct wire_field *f);
+/* How many fields of this tag body has, to size an array before it is filled: 0,
+ * or -EPROTO for a torn field. */
+int wire_count(struct str body, uint16_t tag, size_t *ret);
 /* The integer in f, 0 when its length is not 1, 2, 4 or 8. */
 uint64_t wire_int(const struct wire_field *f);
 /* A size-checked integer: false when over max. */
