@@ -240,19 +240,25 @@ box_open(struct store_account *a, uint64_t account, uint32_t mailbox, bool claim
 /* ---- looking up ---- */
 
 size_t
-box_lower(const struct box *b, uint32_t uid)
+uid_lower(const uint32_t *v, size_t n, uint32_t uid)
 {
-	size_t lo = 0, hi = b->n;
+	size_t lo = 0, hi = n;
 
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
-		if (b->uid[mid] < uid)
+		if (v[mid] < uid)
 			lo = mid + 1;
 		else
 			hi = mid;
 	}
 	return lo;
+}
+
+size_t
+box_lower(const struct box *b, uint32_t uid)
+{
+	return uid_lower(b->uid, b->n, uid);
 }
 
 ptrdiff_t

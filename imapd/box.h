@@ -45,6 +45,8 @@ int box_sync(struct box *b, struct store_account *a, bool claim, struct arena *a
 
 /* Position of the first message with this UID or a higher one: 0..n. */
 size_t box_lower(const struct box *b, uint32_t uid);
+/* The same in any n ascending UIDs. */
+size_t uid_lower(const uint32_t *v, size_t n, uint32_t uid);
 /* Position of a UID, or -1. *hint (may be NULL) is looked at first and set. */
 ptrdiff_t box_find(const struct box *b, uint32_t uid, size_t *hint);
 /* Index of a keyword (ASCII case folded), or -1. */

@@ -48,17 +48,7 @@ ranges_have(const struct uid_range *v, size_t n, uint32_t uid)
 static size_t
 ghost_lower(const struct view *v, uint32_t uid)
 {
-	size_t lo = 0, hi = v->n_ghosts;
-
-	while (lo < hi) {
-		size_t mid = lo + (hi - lo) / 2;
-
-		if (v->ghosts[mid] < uid)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	return lo;
+	return uid_lower(v->ghosts, v->n_ghosts, uid);
 }
 
 void

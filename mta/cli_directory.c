@@ -103,3 +103,15 @@ cli_directory(struct cli *c, const struct auth_admin *q,
 		r = do_offline(c, q, &rows, &e);
 	return r ? cli_fail_err(c, r, &e) : CLI_OK;
 }
+
+int
+cli_directory_change(struct cli *c, struct auth_admin q, const char *done)
+{
+	int status;
+
+	q.name = str_c(c->args[0]);
+	status = cli_directory(c, &q, NULL, NULL);
+	if (!status)
+		cli_say(c, "%s %s", c->args[0], done);
+	return status;
+}

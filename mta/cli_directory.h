@@ -13,5 +13,7 @@
  * been printed. */
 int cli_directory(struct cli *c, const struct auth_admin *q,
     void (*row)(void *arg, const struct auth_row *r), void *arg);
+/* A request about the verb's first argument; says "ARGUMENT done" when it worked. */
+int cli_directory_change(struct cli *c, struct auth_admin q, const char *done);
 
 #endif

@@ -7,28 +7,16 @@ static const struct cli_opt add_opts[] = {
 };
 
 static int
-change(struct cli *c, struct auth_admin q, const char *done)
-{
-	int status;
-
-	q.name = str_c(c->args[0]);
-	status = cli_directory(c, &q, NULL, NULL);
-	if (!status)
-		cli_say(c, "%s %s", c->args[0], done);
-	return status;
-}
-
-static int
 domain_add(struct cli *c)
 {
-	return change(c, (struct auth_admin){ .op = AUTH_DOMAIN_ADD,
+	return cli_directory_change(c, (struct auth_admin){ .op = AUTH_DOMAIN_ADD,
 		.postmaster = str_c(cli_opt(c, "postmaster")) }, "is a local domain");
 }
 
 static int
 domain_delete(struct cli *c)
 {
-	return change(c, (struct auth_admin){ .op = AUTH_DOMAIN_DELETE }, "deleted");
+	return cli_directory_change(c, (struct auth_admin){ .op = AUTH_DOMAIN_DELETE }, "deleted");
 }
 
 static const struct cli_col columns[] = {

@@ -122,6 +122,7 @@ static const struct cli_col list_cols[] = {
 
 struct listing {
 	struct cli *c;
+	void (*row)(struct listing *l, struct arena *a, const struct queue_row *r);
 	struct cli_table *t;
 };
 
@@ -157,7 +158,7 @@ list_row(struct listing *l, struct arena *a, const struct queue_row *r)
 }
 
 static int
-list_part(void *arg, struct frame *f)
+each_row(void *arg, struct frame *f)
 {
 	struct listing *l = arg;
 	struct arena *a = arena_new(0);
@@ -165,7 +166,7 @@ list_part(void *arg, struct frame *f)
 	int rc = a ? 0 : -ENOMEM;
 
 	while (!rc && (rc = queue_row_next(&f->body, a, &r)) > 0) {
-		list_row(l, a, &r);
+		l->row(l, a, &r);
 		rc = 0;
 	}
 	arena_free(&a);
@@ -175,7 +176,7 @@ list_part(void *arg, struct frame *f)
 static int
 queue_list(struct cli *c)
 {
-	struct listing l = { .c = c };
+	struct listing l = { .c = c, .row = list_row };
 	struct queue_admin q;
 	int rc = request(c, QUEUE_LIST, &q);
 
@@ -184,7 +185,7 @@ queue_list(struct cli *c)
 	filter(c, &q);
 	q.limit = cli_opt_u64(c, "limit", 0);
 	l.t = cli_table_new(c, list_cols, sizeof list_cols / sizeof *list_cols);
-	rc = stream(c, &q, list_part, &l);
+	rc = stream(c, &q, each_row, &l);
 	cli_table_end(&l.t);
 	return rc;
 }
@@ -211,41 +212,31 @@ show_head(struct cli *c, const struct queue_row *r)
 		cli_say(c, "may have been delivered already: the spool lost its checkpoints");
 }
 
-static int
-show_part(void *arg, struct frame *f)
+static void
+show_row(struct listing *l, struct arena *a, const struct queue_row *r)
 {
-	struct listing *l = arg;
-	struct arena *a = arena_new(0);
-	struct queue_row r;
-	int rc = a ? 0 : -ENOMEM;
-
-	while (!rc && (rc = queue_row_next(&f->body, a, &r)) > 0) {
-		show_head(l->c, &r);
-		for (size_t i = 0; i < r.n; i++) {
-			cli_cell(l->t, hex_id(a, r.id));
-			cli_cell(l->t, r.rcpts[i].address);
-			cli_cell(l->t, r.rcpts[i].state);
-			cli_cell_u64(l->t, r.rcpts[i].smtp);
-			cli_cell(l->t, r.rcpts[i].enhanced);
-			cli_cell(l->t, r.rcpts[i].text);
-		}
-		rc = 0;
+	show_head(l->c, r);
+	for (size_t i = 0; i < r->n; i++) {
+		cli_cell(l->t, hex_id(a, r->id));
+		cli_cell(l->t, r->rcpts[i].address);
+		cli_cell(l->t, r->rcpts[i].state);
+		cli_cell_u64(l->t, r->rcpts[i].smtp);
+		cli_cell(l->t, r->rcpts[i].enhanced);
+		cli_cell(l->t, r->rcpts[i].text);
 	}
-	arena_free(&a);
-	return rc;
 }
 
 static int
 queue_show(struct cli *c)
 {
-	struct listing l = { .c = c };
+	struct listing l = { .c = c, .row = show_row };
 	struct queue_admin q;
 	int rc = request(c, QUEUE_SHOW, &q);
 
 	if (rc)
 		return rc;
 	l.t = cli_table_new(c, show_cols, sizeof show_cols / sizeof *show_cols);
-	rc = stream(c, &q, show_part, &l);
+	rc = stream(c, &q, each_row, &l);
 	cli_table_end(&l.t);
 	return rc;
 }

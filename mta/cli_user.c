@@ -32,25 +32,13 @@ get_password(struct cli *c, struct str *ret)
 }
 
 static int
-change(struct cli *c, struct auth_admin q, const char *done)
-{
-	int status;
-
-	q.name = str_c(c->args[0]);
-	status = cli_directory(c, &q, NULL, NULL);
-	if (!status)
-		cli_say(c, "%s %s", c->args[0], done);
-	return status;
-}
-
-static int
 user_add(struct cli *c)
 {
 	struct auth_admin q = { .op = AUTH_USER_ADD,
 		.quota = cli_opt_u64(c, "quota", AUTH_QUOTA_DEFAULT) };
 	int status = get_password(c, &q.password);
 
-	return status ? status : change(c, q, "added");
+	return status ? status : cli_directory_change(c, q, "added");
 }
 
 static int
@@ -59,7 +47,7 @@ user_passwd(struct cli *c)
 	struct auth_admin q = { .op = AUTH_USER_PASSWD };
 	int status = get_password(c, &q.password);
 
-	return status ? status : change(c, q, "has a new password");
+	return status ? status : cli_directory_change(c, q, "has a new password");
 }
 
 static int
@@ -67,20 +55,20 @@ user_delete(struct cli *c)
 {
 	bool purge = cli_flag(c, "purge");
 
-	return change(c, (struct auth_admin){ .op = AUTH_USER_DELETE, .purge = purge },
+	return cli_directory_change(c, (struct auth_admin){ .op = AUTH_USER_DELETE, .purge = purge },
 	    purge ? "deleted with all mail" : "deleted; its mail is kept");
 }
 
 static int
 user_suspend(struct cli *c)
 {
-	return change(c, (struct auth_admin){ .op = AUTH_USER_SUSPEND }, "suspended");
+	return cli_directory_change(c, (struct auth_admin){ .op = AUTH_USER_SUSPEND }, "suspended");
 }
 
 static int
 user_resume(struct cli *c)
 {
-	return change(c, (struct auth_admin){ .op = AUTH_USER_RESUME }, "resumed");
+	return cli_directory_change(c, (struct auth_admin){ .op = AUTH_USER_RESUME }, "resumed");
 }
 
 static int
@@ -89,7 +77,7 @@ user_quota(struct cli *c)
 	struct auth_admin q = { .op = AUTH_USER_QUOTA,
 		.quota = cli_opt_u64(c, "quota", AUTH_QUOTA_DEFAULT) };
 
-	return change(c, q, "has a new quota");
+	return cli_directory_change(c, q, "has a new quota");
 }
 
 static const struct cli_col columns[] = {

@@ -500,18 +500,22 @@ stream_try_fill(struct stream *s)
 	return r;
 }
 
+/* Nothing is there: what is gathered leaves first, since the peer may wait for it. */
+static ssize_t
+wait_input(struct stream *s)
+{
+	ssize_t r = s->out.n ? stream_flush(s) : 0;
+
+	return r ? r : wait_for(s, s->tls && s->tls->want_write ? WANT_OUT : WANT_IN);
+}
+
 ssize_t
 stream_fill(struct stream *s)
 {
 	for (;;) {
 		ssize_t r = stream_try_fill(s);
 
-		if (r != -EAGAIN)
-			return r;
-		if (s->out.n && (r = stream_flush(s)))
-			return r;
-		r = wait_for(s, s->tls && s->tls->want_write ? WANT_OUT : WANT_IN);
-		if (r)
+		if (r != -EAGAIN || (r = wait_input(s)))
 			return r;
 	}
 }
@@ -535,12 +539,7 @@ stream_read(struct stream *s, void *p, size_t n)
 		r = -EAGAIN;
 		if (!s->loop || s->readable || (s->tls && SSL_has_pending(s->tls->ssl)))
 			r = raw_read(s, p, n);
-		if (r != -EAGAIN)
-			return r;
-		if (s->out.n && (r = stream_flush(s)))
-			return r;
-		r = wait_for(s, s->tls && s->tls->want_write ? WANT_OUT : WANT_IN);
-		if (r)
+		if (r != -EAGAIN || (r = wait_input(s)))
 			return r;
 	}
 }
