@@ -28,13 +28,13 @@
 
 enum { RUN_STEPS = 32, OPEN_SLACK = 32 };
 
-static struct metric open_gauge = METRIC_GAUGE("posthorn_store_open_accounts", NULL,
+static struct metric open_gauge = METRIC_GAUGE("store_open_accounts", NULL,
     "Accounts whose index is open");
-static struct metric opened_total = METRIC_COUNTER("posthorn_store_opens_total", NULL,
+static struct metric opened_total = METRIC_COUNTER("store_opens_total", NULL,
     "Indexes opened");
-static struct metric lost_total = METRIC_COUNTER("posthorn_store_lost_total", NULL,
+static struct metric lost_total = METRIC_COUNTER("store_lost_total", NULL,
     "Accounts dropped because an outcome became unknown");
-static struct metric recovered_total = METRIC_COUNTER("posthorn_store_recovered_total", NULL,
+static struct metric recovered_total = METRIC_COUNTER("store_recovered_total", NULL,
     "Accounts recovered after an unclean stop");
 
 struct actor {

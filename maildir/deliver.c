@@ -20,11 +20,11 @@
 #include "lib/base/log.h"
 #include "lib/proc/metrics.h"
 
-static struct metric fast_total = METRIC_COUNTER("posthorn_store_deliveries_total",
+static struct metric fast_total = METRIC_COUNTER("store_deliveries_total",
     "way=\"fast\"", "Deliveries by way");
-static struct metric actor_total = METRIC_COUNTER("posthorn_store_deliveries_total",
+static struct metric actor_total = METRIC_COUNTER("store_deliveries_total",
     "way=\"actor\"", "Deliveries by way");
-static struct metric refused_total = METRIC_COUNTER("posthorn_store_deliveries_refused_total",
+static struct metric refused_total = METRIC_COUNTER("store_deliveries_refused_total",
     NULL, "Deliveries that got another result than done");
 
 struct delivery {

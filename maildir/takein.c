@@ -22,9 +22,9 @@
 
 enum { ARENA_MAX = 16 << 20 };
 
-static struct metric taken_total = METRIC_COUNTER("posthorn_store_taken_in_total", NULL,
+static struct metric taken_total = METRIC_COUNTER("store_taken_in_total", NULL,
     "Messages taken in from new/");
-static struct metric lag = METRIC_HISTOGRAM("posthorn_store_take_in_lag_seconds", NULL,
+static struct metric lag = METRIC_HISTOGRAM("store_take_in_lag_seconds", NULL,
     "From acceptance to the row of a message that came the fast way");
 
 struct found {

@@ -31,15 +31,15 @@
 
 enum { FILE_MODE = 0600, DIR_MODE = 0700, LEASE_WAIT_MS = 5000, SPACE_MS = 1000 };
 
-static struct metric sync_seconds = METRIC_HISTOGRAM("posthorn_store_sync_seconds", NULL,
+static struct metric sync_seconds = METRIC_HISTOGRAM("store_sync_seconds", NULL,
     "Time of a volume's group sync");
-static struct metric sync_groups = METRIC_COUNTER("posthorn_store_syncs_total", NULL,
+static struct metric sync_groups = METRIC_COUNTER("store_syncs_total", NULL,
     "Group syncs of volumes");
-static struct metric sync_waiters = METRIC_COUNTER("posthorn_store_synced_total", NULL,
+static struct metric sync_waiters = METRIC_COUNTER("store_synced_total", NULL,
     "Changes made durable by group syncs");
-static struct metric free_bytes = METRIC_GAUGE("posthorn_store_free_bytes", NULL,
+static struct metric free_bytes = METRIC_GAUGE("store_free_bytes", NULL,
     "Free bytes of the volume");
-static struct metric failures = METRIC_COUNTER("posthorn_store_volume_failures_total", NULL,
+static struct metric failures = METRIC_COUNTER("store_volume_failures_total", NULL,
     "Times that a volume failed");
 
 struct volume {
