@@ -2,6 +2,7 @@
 #include "lib/base/clock.h"
 
 #include <stdio.h>
+#include <string.h>
 
 static uint64_t
 read_clock(clockid_t id)
@@ -57,15 +58,22 @@ clock_rfc5322(void)
 void
 clock_iso(uint64_t real_us, char out[static 25])
 {
+	/* every log line asks: the calendar part is made once a second */
+	static _Thread_local time_t last = -1;
+	static _Thread_local char text[64];
 	time_t s = (time_t)(real_us / 1000000);
+	unsigned ms = (unsigned)(real_us / 1000 % 1000);
 	struct tm t;
-	char tmp[64];
 
-	gmtime_r(&s, &t);
-	snprintf(tmp, sizeof tmp, "%04d-%02d-%02dT%02d:%02d:%02d.%03uZ", t.tm_year + 1900,
-	    t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec,
-	    (unsigned)(real_us / 1000 % 1000));
-	for (int i = 0; i < 24; i++)
-		out[i] = tmp[i];
+	if (s != last) {
+		gmtime_r(&s, &t);
+		snprintf(text, sizeof text, "%04d-%02d-%02dT%02d:%02d:%02d.000Z",
+		    t.tm_year + 1900, t.tm_mon + 1, t.tm_mday, t.tm_hour, t.tm_min, t.tm_sec);
+		last = s;
+	}
+	memcpy(out, text, 24);
+	out[20] = (char)('0' + ms / 100);
+	out[21] = (char)('0' + ms / 10 % 10);
+	out[22] = (char)('0' + ms % 10);
 	out[24] = '\0';
 }
