@@ -37,6 +37,8 @@
  * queued 1, maild 2, mimed and authd 3. */
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
+	{ ROLE_MIMED, "mta", false, false, 3 },
+	{ ROLE_MAILD, "maildir", false, true, 2 },
 	{ ROLE_QUEUED, "mta", false, false, 1 },
 	{ ROLE_SMTPD, "mta", true, false, 0 },
 };
