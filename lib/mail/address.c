@@ -207,11 +207,15 @@ push(struct parser *p, const struct address *ad)
 {
 	struct addresses *o = p->out;
 
+	if (o->n == ADDRESS_MAX) {
+		o->cut = true;
+		return;
+	}
 	if (o->n == p->cap) {
 		size_t cap = p->cap ? p->cap * 2 : 4;
-		struct address *v;
+		struct address *v = ARENA_ARRAY(p->a, struct address, cap);
 
-		if (o->n >= ADDRESS_MAX || !(v = ARENA_ARRAY(p->a, struct address, cap))) {
+		if (!v) {
 			o->cut = true;
 			return;
 		}
