@@ -306,10 +306,12 @@ change(struct cli *c, enum queue_verb verb, const char *what)
 	if (q.n_ids && !s.touched)
 		return cli_fail(c, CLI_FAILED, "no such message");
 	if (c->json) {
-		json_object(cli_json(c));
-		json_key(cli_json(c), "messages");
-		json_u64(cli_json(c), s.touched);
-		json_end(cli_json(c));
+		struct json *j = cli_json(c);
+
+		json_object(j);
+		json_key(j, "messages");
+		json_u64(j, s.touched);
+		json_end(j);
 		cli_json_end(c);
 	}
 	cli_say(c, "%llu message%s %s%s", (unsigned long long)s.touched, s.touched == 1 ? "" : "s",
@@ -355,16 +357,32 @@ queue_hold(struct cli *c)
 
 /* ---- summary ---- */
 
+struct count {
+	const char *name;
+	uint64_t v;
+};
+
+static void
+summary_json(struct cli *c, const struct count *rows, size_t n)
+{
+	struct json *j = cli_json(c);
+
+	json_object(j);
+	for (size_t i = 0; i < n; i++) {
+		json_key(j, rows[i].name);
+		json_u64(j, rows[i].v);
+	}
+	json_end(j);
+	cli_json_end(c);
+}
+
 static int
 queue_summary(struct cli *c)
 {
 	struct queue_admin q = { .verb = QUEUE_SUMMARY };
 	struct queue_summary s = { 0 };
 	int rc = ask(c, &q, &s);
-	const struct {
-		const char *name;
-		uint64_t v;
-	} rows[] = {
+	const struct count rows[] = {
 		{ "messages", s.messages }, { "active", s.active }, { "deferred", s.deferred },
 		{ "held", s.held }, { "recipients", s.recipients },
 		{ "undeliverable", s.undeliverable }, { "bytes", s.bytes },
@@ -376,19 +394,10 @@ queue_summary(struct cli *c)
 
 	if (rc)
 		return rc;
-	if (c->json)
-		json_object(cli_json(c));
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
 		cli_say(c, "%-16s %llu", rows[i].name, (unsigned long long)rows[i].v);
-		if (c->json) {
-			json_key(cli_json(c), rows[i].name);
-			json_u64(cli_json(c), rows[i].v);
-		}
-	}
-	if (c->json) {
-		json_end(cli_json(c));
-		cli_json_end(c);
-	}
+	if (c->json)
+		summary_json(c, rows, sizeof rows / sizeof *rows);
 	return CLI_OK;
 }
 

@@ -99,12 +99,12 @@ log_result(const struct qmsg *m, const struct rcpt_result *r)
 
 	if (r->state == RCPT_DELIVERED)
 		LOG_INFO("queue.delivered", L_HEX("qid", m->id), L_STR("sid", qmsg_trace(m)),
-		    L_STR("to", qrcpt_address(m, q)), L_U64("account", q->account),
+		    L_STR("to", qrcpt_address(m, q)), L_HEX("account", q->account),
 		    L_HEX("email", r->email),
 		    L_U64("ms", (clock_real_us() - m->arrived_us) / 1000));
 	else
 		LOG_INFO("queue.not_delivered", L_HEX("qid", m->id),
-		    L_STR("to", qrcpt_address(m, q)), L_U64("account", q->account),
+		    L_STR("to", qrcpt_address(m, q)), L_HEX("account", q->account),
 		    L_U64("smtp", r->smtp), L_STR("text", r->text));
 }
 
