@@ -39,6 +39,7 @@ void buf_putc(struct buf *b, char c);
 void buf_u64(struct buf *b, uint64_t v); /* decimal digits */
 __attribute__((format(printf, 2, 3)))
 void buf_printf(struct buf *b, const char *fmt, ...);
+__attribute__((format(printf, 2, 0)))
 void buf_vprintf(struct buf *b, const char *fmt, va_list ap);
 
 /* Drops the first n bytes (n is clipped). */

@@ -285,7 +285,10 @@ read_mailbox(struct str *s, unsigned flags, struct arena *a, struct path *p)
 		return -EINVAL;
 	if (start.n - s->n > PATH_MAX_PATH)
 		return -ENAMETOOLONG;
-	return make_text(p, a);
+	if ((r = make_text(p, a)) < 0)
+		return r;
+	/* A-labels and quoted pairs make our spelling longer than the client's. */
+	return p->text.n > PATH_MAX_PATH ? -ENAMETOOLONG : 0;
 }
 
 int
