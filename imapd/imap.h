@@ -144,8 +144,10 @@ enum result no_store(struct imap *c, int code, const struct wire_error *we);
 /* Lets other sessions run when this one has computed for a while. */
 void breathe(struct imap *c);
 void capabilities(struct imap *c, struct buf *b);
+/* authd's event: its sessions ask whether they may go on, at once; account 0: all
+ * sessions do, when they wake the next time. */
+void account_changed(uint64_t account);
 /* After a good password: takes the account. */
-void account_changed(uint64_t account); /* authd's event */
 enum result log_in(struct imap *c, struct str mech, struct str user, struct str password,
     struct str authzid);
 bool login_allowed(const struct imap *c);

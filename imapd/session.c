@@ -38,16 +38,10 @@ static unsigned n_sessions;
 static bool
 plaintext_peer(struct session *s)
 {
-	const struct sockaddr_storage *a = session_peer(s);
-	unsigned char ip[16] = { [10] = 0xff, [11] = 0xff };
+	unsigned char ip[16];
 
-	if (a->ss_family == AF_INET)
-		memcpy(ip + 12, &((const struct sockaddr_in *)a)->sin_addr, 4);
-	else if (a->ss_family == AF_INET6)
-		memcpy(ip, &((const struct sockaddr_in6 *)a)->sin6_addr, 16);
-	else
-		return false;
-	return imap_limits.plaintext_from && conf_nets_has(imap_limits.plaintext_from, ip);
+	return imap_limits.plaintext_from && conf_addr_of(session_peer(s), ip) &&
+	    conf_nets_has(imap_limits.plaintext_from, ip);
 }
 
 static void *
@@ -92,9 +86,10 @@ account_changed(uint64_t account)
 	struct imap *c;
 
 	LIST_FOREACH(c, &sessions, struct imap, link)
-		if (c->acct && c->account == account) {
+		if (c->acct && (!account || c->account == account)) {
 			c->recheck = true;
-			session_poke(c->s);
+			if (account)
+				session_poke(c->s);
 		}
 }
 

@@ -41,6 +41,7 @@ const struct program programs[] = {
 	{ ROLE_MAILD, "maildir", false, true, 2 },
 	{ ROLE_QUEUED, "mta", false, false, 1 },
 	{ ROLE_SMTPD, "mta", true, false, 0 },
+	{ ROLE_IMAPD, "imapd", true, false, 0 },
 };
 const size_t n_programs = sizeof programs / sizeof *programs;
 
