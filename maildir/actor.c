@@ -57,15 +57,18 @@ struct actor {
 	int lose;                  /* the volume failed: drop the account first */
 	uint64_t used_ms;
 	struct list idle;          /* of open ones, least recently used first */
+	struct list unasked;
+	uint64_t unasked_ms;
 };
 
 struct actors {
 	struct sched *sched;
 	unsigned max_open;
 	struct takein *(*make_takein)(struct actor *a);
+	void (*ask)(struct inquiry *q);
 	pthread_mutex_t lock;      /* of all below, and of the fields named above */
 	struct map map;            /* account -> actor */
-	struct list idle;
+	struct list idle, unasked;
 	unsigned n_open, n_handles, n_jobs;
 	struct low_water low;      /* its `open` is ours */
 };
@@ -80,6 +83,7 @@ actors_new(struct sched *s, unsigned max_open)
 	as->sched = s;
 	as->max_open = max_open;
 	list_init(&as->idle);
+	list_init(&as->unasked);
 	pthread_mutex_init(&as->lock, NULL);
 	return as;
 }
@@ -88,6 +92,32 @@ void
 actors_on_take_in(struct actors *as, struct takein *(*make)(struct actor *))
 {
 	as->make_takein = make;
+}
+
+void
+actors_on_inquiry(struct actors *as, void (*ask)(struct inquiry *))
+{
+	as->ask = ask;
+}
+
+bool
+actors_inquire(struct actors *as, struct inquiry *q)
+{
+	if (as->ask)
+		as->ask(q);
+	return as->ask != NULL;
+}
+
+bool
+actor_can_inquire(const struct actor *a)
+{
+	return a->all->ask != NULL;
+}
+
+void
+actor_inquire(struct actor *a, struct inquiry *q)
+{
+	a->all->ask(q);
 }
 
 static void
@@ -576,6 +606,14 @@ next_job(struct actor *a, bool *ret_resumed, bool *ret_close, int *ret_lose)
 	return l ? LIST_ENTRY(l, struct job, link) : NULL;
 }
 
+/* Locked. */
+static void
+forget(struct actor *a)
+{
+	list_remove(&a->unasked);
+	map_del(&a->all->map, a->account);
+}
+
 /* The thread leaves the actor: which is queued again, put among the idle ones,
  * or freed. */
 static void
@@ -590,7 +628,7 @@ leave(struct actor *a)
 	schedule(a);
 	gone = !a->busy && !a->n_jobs && !a->n_handles && !a->is_open;
 	if (gone) {
-		map_del(&as->map, a->account);
+		forget(a);
 	} else if (!a->busy && a->is_open && !a->n_jobs) {
 		a->used_ms = clock_ms();
 		list_remove(&a->idle);
@@ -755,7 +793,7 @@ actor_detach(struct actors *as, struct handle *h)
 	as->n_handles--;
 	gone = !a->busy && !a->n_jobs && !a->n_handles && !a->is_open;
 	if (gone)
-		map_del(&as->map, a->account);
+		forget(a);
 	pthread_mutex_unlock(&as->lock);
 	if (gone)
 		free_actor(a);
@@ -792,6 +830,35 @@ actors_revoke(struct actors *as, uint64_t account, uint64_t generation)
 }
 
 /* ---- upkeep ---- */
+
+void
+actor_unasked(struct actor *a)
+{
+	pthread_mutex_lock(&a->all->lock);
+	a->unasked_ms = clock_ms();
+	list_remove(&a->unasked);
+	list_push(&a->all->unasked, &a->unasked);
+	pthread_mutex_unlock(&a->all->lock);
+}
+
+bool
+actors_unasked(struct actors *as, uint64_t now_ms, uint64_t *ret)
+{
+	struct actor *a = NULL;
+
+	pthread_mutex_lock(&as->lock);
+	if (!list_empty(&as->unasked)) {
+		a = LIST_ENTRY(as->unasked.next, struct actor, unasked);
+		if (a->unasked_ms + ACTOR_UNASKED_MS > now_ms) {
+			a = NULL;
+		} else {
+			list_remove(&a->unasked);
+			*ret = a->account;
+		}
+	}
+	pthread_mutex_unlock(&as->lock);
+	return a != NULL;
+}
 
 void
 actors_tick(struct actors *as, uint64_t now_ms)

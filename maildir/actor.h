@@ -25,12 +25,14 @@
 struct actor;
 struct actors;
 struct takein;
+struct inquiry;
 struct job;
 
 enum {
 	ACTOR_JOBS_MAX = 2000,      /* waiting for one account; more: -EAGAIN */
 	ACTOR_IDLE_MS = 30 * 1000,  /* then its index is closed */
 	ACTOR_HANDLES_MAX = 1000,   /* of one account */
+	ACTOR_UNASKED_MS = 5000,
 };
 
 enum job_next { JOB_DONE, JOB_WAIT };
@@ -118,7 +120,14 @@ uint64_t handle_account(const struct handle *h);
 /* Voids handles of the account with a lower generation. */
 void actors_revoke(struct actors *as, uint64_t account, uint64_t generation);
 
+/* Messages of the account are left without facts: actors_unasked names it later. */
+void actor_unasked(struct actor *a);
+
 /* ---- upkeep (loop's thread) ---- */
+
+/* The next account that actor_unasked was said of ACTOR_UNASKED_MS ago; it is not
+ * named again. */
+bool actors_unasked(struct actors *as, uint64_t now_ms, uint64_t *ret);
 
 void actors_tick(struct actors *as, uint64_t now_ms);
 /* Every account of the volume is lost. From any thread. */
@@ -140,5 +149,12 @@ void actors_stat(struct actors *as, struct actors_stat *ret);
 
 /* Set once by the program: makes the take-in of an account (maildir/takein.h). */
 void actors_on_take_in(struct actors *as, struct takein *(*make)(struct actor *a));
+/* Set once by the program: how mimed is asked (maildir/inquiry.h). Without it nothing
+ * is asked, and messages are kept without facts. */
+void actors_on_inquiry(struct actors *as, void (*ask)(struct inquiry *q));
+/* False: nothing can be asked. From any thread. */
+bool actors_inquire(struct actors *as, struct inquiry *q);
+bool actor_can_inquire(const struct actor *a);
+void actor_inquire(struct actor *a, struct inquiry *q);
 
 #endif

@@ -1,8 +1,8 @@
 /*
  * Deliveries; see deliver.h.
  *
- *	frame -> draft -> each recipient: fast: new/ ... one sync  -> outcome
- *	                                  actor: row ... its sync  -> outcome
+ *	frame -> draft -> each recipient: fast: new/ ... one sync           -> outcome
+ *	                                  actor: facts ... row ... its sync -> outcome
  *	      -> all outcomes are there: answer, draft removed
  *
  * `pending` counts the recipients without outcome, plus one for the frame itself
@@ -19,6 +19,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/proc/metrics.h"
+#include "maildir/inquiry.h"
 
 static struct metric fast_total = METRIC_COUNTER("store_deliveries_total",
     "way=\"fast\"", "Deliveries by way");
@@ -44,6 +45,7 @@ struct delivery {
 	_Atomic unsigned pending;
 	struct sync_wait wait;     /* of the fast ones */
 	bool *fast;                /* per recipient: published, waits for the sync */
+	struct inquiry inquiry;    /* facts for those of the actor's way */
 };
 
 struct errand {                /* one recipient's job */
@@ -212,7 +214,7 @@ add_row(struct errand *x, struct actor *a, struct err *e)
 	struct index *ix = actor_index(a);
 	struct index_new n = { .mailbox = index_find(ix, STR("INBOX")), .size = d->head.n + d->q.size,
 		.internal_date = (int64_t)(d->q.arrived_us / 1000000), .spool_id = d->q.spool_id,
-		.quota = d->q.rcpts[x->i].quota };
+		.quota = d->q.rcpts[x->i].quota, .facts = d->inquiry.facts };
 	struct buf base = { 0 };
 	struct str path;
 	int r = index_begin(ix, e);
@@ -287,6 +289,41 @@ by_actor(struct delivery *d, size_t i)
 	free(x);
 	refuse(d, i, r);
 	finished(d, 1);
+}
+
+/* The recipients that hand_out left undecided. */
+static void
+all_by_actor(struct delivery *d)
+{
+	for (size_t i = 0, n = d->q.n_rcpts; i < n; i++)
+		if (!d->fast[i] && d->results[i].outcome == DELIVER_NOT_HERE)
+			by_actor(d, i);
+	finished(d, 1);
+}
+
+static void
+asked(struct inquiry *q)
+{
+	all_by_actor(LIST_ENTRY(&q->link, struct delivery, inquiry.link));
+}
+
+/* Without an answer the messages get their facts later (maildir/backlog.h). */
+static void
+ask_facts(struct delivery *d)
+{
+	struct inquiry *q = &d->inquiry;
+	uint64_t size = d->head.n + d->q.size;
+	char *p = d->fd < 0 && size <= INQUIRY_INLINE ? arena_alloc(d->arena, size + 1) : NULL;
+
+	*q = (struct inquiry){ .fd = d->draft.fd, .size = size, .arena = d->arena, .fn = asked };
+	if (p) {
+		memcpy(p, d->head.p, d->head.n);
+		if (d->q.content.n)
+			memcpy(p + d->head.n, d->q.content.p, d->q.content.n);
+		q->content = str_from(p, size);
+	}
+	if (!actors_inquire(d->all, q))
+		asked(q);
 }
 
 /* ---- the fast way ---- */
@@ -389,28 +426,28 @@ fast_synced(struct sync_wait *w, int result)
 
 /* ---- the frame ---- */
 
+/* The fast ones first: from then on d->results and d->fast are others' too. */
 static void
 hand_out(struct delivery *d)
 {
-	bool any = false;
+	bool fast = false, actor = false;
 
-	/* the fast ones first: after the first errand is posted d->fast may be read
-	 * no more than by this thread */
 	for (size_t i = 0; i < d->q.n_rcpts; i++)
 		if (!by_file(d, i))
 			d->results[i].outcome = DELIVER_NOT_HERE; /* undecided */
-	for (size_t i = 0; i < d->q.n_rcpts; i++)
-		any |= d->fast[i];
 	for (size_t i = 0; i < d->q.n_rcpts; i++) {
-		if (!d->fast[i] && d->results[i].outcome == DELIVER_NOT_HERE)
-			by_actor(d, i);
+		fast |= d->fast[i];
+		actor |= !d->fast[i] && d->results[i].outcome == DELIVER_NOT_HERE;
 	}
-	if (any) {
+	if (fast) {
 		d->wait.fd = d->draft.fd;
 		d->wait.fn = fast_synced;
 		volume_sync(d->seat->volume, &d->wait);
 	}
-	finished(d, 1);
+	if (actor)
+		ask_facts(d);
+	else
+		finished(d, 1);
 }
 
 static void

@@ -198,7 +198,7 @@ struct index_unparsed {
 };
 int index_unparsed(struct index *x, uint64_t after, size_t limit, struct arena *ar,
     struct index_unparsed **ret, size_t *ret_n, struct err *e);
-/* In a transaction. facts empty: opaque. */
+/* In a transaction. facts empty: opaque. -ENOENT: it has facts, or is gone. */
 int index_set_facts(struct index *x, uint64_t email, struct str facts, struct err *e);
 
 /* ---- messages: changes (in a transaction) ---- */

@@ -358,6 +358,21 @@ join_thread(struct index *x, const struct email_row *m, const struct facts *f, s
 	return email_count_linked(x, m->id, 1, e);
 }
 
+/* Whether an Email is there and has no facts: 1, 0, negative. */
+static int
+is_unparsed(struct index *x, uint64_t email, struct err *e)
+{
+	sqlite3_stmt *s = db_q(x, Q_UNPARSED_LIST, e, "ii", DB_I(email - 1), DB_I(1));
+	int r;
+
+	if (!s)
+		return -EUCLEAN;
+	if ((r = db_step(x, s, e)) > 0)
+		r = db_u64(s, 0) == email;
+	sqlite3_reset(s);
+	return r;
+}
+
 int
 index_set_facts(struct index *x, uint64_t email, struct str blob, struct err *e)
 {
@@ -368,6 +383,8 @@ index_set_facts(struct index *x, uint64_t email, struct str blob, struct err *e)
 
 	if ((r = index_need_txn(x, e)))
 		return r;
+	if ((r = is_unparsed(x, email, e)) <= 0)
+		return r ? r : err_set(e, -ENOENT, "no message waits for these facts");
 	if ((r = email_get(x, email, x->txn, &m, e)))
 		return r;
 	buf_init(&own, 0);

@@ -19,6 +19,7 @@
 #include "lib/proc/service.h"
 #include "maildir/calls.h"
 #include "maildir/deliver.h"
+#include "maildir/inquiry.h"
 #include "maildir/takein.h"
 
 enum {
@@ -360,6 +361,8 @@ on_tick(void *arg)
 	for (int i = 0; i < 8 && ledger_due(volume_ledger(maild.seat.volume), st->take_in_files,
 	    now > age ? now - age : 0, &account); i++)
 		call_sweep(maild.actors, &maild.seat, account);
+	while (actors_unasked(maild.actors, now, &account))
+		call_sweep(maild.actors, &maild.seat, account);
 	loop_timer(l, &maild.tick, TICK_MS, on_tick, NULL);
 }
 
@@ -405,6 +408,8 @@ start(struct service *s, struct err *e)
 		return err_set(e, -ENOMEM, "out of memory");
 	sched_lane(maild.sched, &maild.seat.lane);
 	actors_on_take_in(maild.actors, takein_new);
+	inquiry_init(service_loop(s));
+	actors_on_inquiry(maild.actors, inquire);
 	volume_on_fail(maild.seat.volume, on_fail, NULL);
 	chan_on_event(ROLE_AUTHD, MSG_AUTH_EV_CHANGED, on_changed, NULL);
 	loop_timer(service_loop(s), &maild.tick, TICK_MS, on_tick, NULL);
