@@ -124,6 +124,7 @@ struct listing {
 	struct cli *c;
 	void (*row)(struct listing *l, struct arena *a, const struct queue_row *r);
 	struct cli_table *t;
+	size_t n; /* rows that came */
 };
 
 static struct str
@@ -167,6 +168,7 @@ each_row(void *arg, struct frame *f)
 
 	while (!rc && (rc = queue_row_next(&f->body, a, &r)) > 0) {
 		l->row(l, a, &r);
+		l->n++;
 		rc = 0;
 	}
 	arena_free(&a);
@@ -237,6 +239,8 @@ queue_show(struct cli *c)
 		return rc;
 	l.t = cli_table_new(c, show_cols, sizeof show_cols / sizeof *show_cols);
 	rc = stream(c, &q, each_row, &l);
+	if (!rc && !l.n)
+		return cli_fail(c, CLI_FAILED, "no such message");
 	cli_table_end(&l.t);
 	return rc;
 }

@@ -231,12 +231,26 @@ send_tls(struct master_child *c)
 }
 
 static void
-send_named(struct master_child *c, uint16_t type, const char *name, int fd)
+send_listen(struct master_child *c, const struct master_listener *l)
 {
 	struct buf b = { 0 };
 
-	wire_str(&b, SU_TEXT, str_c(name));
-	child_send(c, type, 0, &b, fd);
+	wire_str(&b, SU_TEXT, str_c(l->name));
+	wire_str(&b, SU_ADDRESS, str_c(l->address));
+	wire_u64(&b, SU_PORT, l->port);
+	child_send(c, SETUP_LISTEN, 0, &b, fcntl(l->fd, F_DUPFD_CLOEXEC, 10));
+	buf_done(&b);
+}
+
+static void
+send_unlisten(struct master_child *c, const struct master_listener *l)
+{
+	struct buf b = { 0 };
+
+	wire_str(&b, SU_TEXT, str_c(l->name));
+	wire_str(&b, SU_ADDRESS, str_c(l->address));
+	wire_u64(&b, SU_PORT, l->port);
+	child_send(c, SETUP_UNLISTEN, 0, &b, -1);
 	buf_done(&b);
 }
 
@@ -245,12 +259,12 @@ send_listeners(struct master_child *c)
 {
 	for (size_t i = 0; i < master.n_listeners; i++)
 		if (master.listeners[i].role == c->program->role)
-			send_named(c, SETUP_LISTEN, master.listeners[i].name,
-			    fcntl(master.listeners[i].fd, F_DUPFD_CLOEXEC, 10));
+			send_listen(c, &master.listeners[i]);
 }
 
 /* After a reload: those that went (first: a changed one keeps its name), then
- * the new ones. */
+ * the new ones. One whose options changed goes and comes again; the socket is open
+ * here all the while, so that no connection is refused. */
 static void
 send_listener_changes(struct master_child *c)
 {
@@ -260,10 +274,10 @@ send_listener_changes(struct master_child *c)
 
 			if (l->role != c->program->role)
 				continue;
-			if (!fresh && !l->keep)
-				send_named(c, SETUP_UNLISTEN, l->name, -1);
-			else if (fresh && l->fresh && l->keep)
-				send_named(c, SETUP_LISTEN, l->name, fcntl(l->fd, F_DUPFD_CLOEXEC, 10));
+			if (!fresh && (!l->keep || l->changed))
+				send_unlisten(c, l);
+			else if (fresh && l->keep && (l->fresh || l->changed))
+				send_listen(c, l);
 		}
 }
 

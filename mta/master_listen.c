@@ -91,33 +91,88 @@ open_one(struct master_listener *l, struct err *e)
 	return 0;
 }
 
+static struct master_listener *
+find(const struct master_listener *n)
+{
+	for (size_t i = 0; i < master.n_listeners; i++) {
+		struct master_listener *l = &master.listeners[i];
+
+		if (!strcmp(l->name, n->name) && !strcmp(l->address, n->address) && l->port == n->port)
+			return l;
+	}
+	return NULL;
+}
+
+static bool
+same_options(const struct conf_listen *a, const struct conf_listen *b)
+{
+	return a->proto == b->proto && a->tls == b->tls && a->auth == b->auth &&
+	    a->plaintext_auth == b->plaintext_auth && a->proxy == b->proxy;
+}
+
+static struct master_listener
+listener_of(const struct conf_listen *c)
+{
+	struct master_listener n = { .port = c->port, .fd = -1, .keep = true, .fresh = true,
+		.options = *c, .role = listen_role(c->proto) };
+
+	snprintf(n.name, sizeof n.name, "%.*s", STR_ARG(c->name));
+	snprintf(n.address, sizeof n.address, "%.*s", STR_ARG(c->address));
+	return n;
+}
+
+/* Keeps the listener that is open already, or opens it. */
+static int
+listener_open(const struct conf_listen *c, struct err *e)
+{
+	struct master_listener n = listener_of(c), *l = find(&n);
+
+	if (l) {
+		l->keep = true;
+		l->changed = !same_options(&l->options, c);
+		return 0;
+	}
+	if (master.n_listeners == MASTER_LISTENERS)
+		return err_set(e, -E2BIG, "more than %d listeners", MASTER_LISTENERS);
+	if (open_one(&n, e))
+		return e->code;
+	master.listeners[master.n_listeners++] = n;
+	return 0;
+}
+
+/* A config that cannot be had: what it opened is closed, and all else stays. */
+static void
+take_back(void)
+{
+	for (size_t i = 0; i < master.n_listeners; i++) {
+		struct master_listener *l = &master.listeners[i];
+
+		l->keep = !l->fresh;
+		l->changed = false;
+	}
+	listeners_close_unkept();
+}
+
 int
 listeners_open(const struct settings *s, struct err *e)
 {
-	for (size_t i = 0; i < master.n_listeners; i++)
-		master.listeners[i].keep = master.listeners[i].fresh = false;
-	for (size_t i = 0; i < s->n_listen; i++) {
-		const struct conf_listen *c = &s->listen[i];
-		struct master_listener n = { .port = c->port, .fd = -1, .keep = true,
-			.fresh = true }, *l = NULL;
+	int r = 0;
 
-		snprintf(n.name, sizeof n.name, "%.*s", STR_ARG(c->name));
-		snprintf(n.address, sizeof n.address, "%.*s", STR_ARG(c->address));
-		n.role = listen_role(c->proto);
-		for (size_t k = 0; k < master.n_listeners; k++)
-			if (!strcmp(master.listeners[k].name, n.name) &&
-			    !strcmp(master.listeners[k].address, n.address) &&
-			    master.listeners[k].port == n.port)
-				l = &master.listeners[k];
-		if (l) {
-			l->keep = true;
-			continue;
-		}
-		if (master.n_listeners == MASTER_LISTENERS)
-			return err_set(e, -E2BIG, "more than %d listeners", MASTER_LISTENERS);
-		if (open_one(&n, e))
-			return e ? e->code : -EINVAL;
-		master.listeners[master.n_listeners++] = n;
+	for (size_t i = 0; i < master.n_listeners; i++) {
+		struct master_listener *l = &master.listeners[i];
+
+		l->keep = l->fresh = l->changed = false;
+	}
+	for (size_t i = 0; i < s->n_listen && !r; i++)
+		r = listener_open(&s->listen[i], e);
+	if (r) {
+		take_back();
+		return r;
+	}
+	for (size_t i = 0; i < s->n_listen; i++) {
+		struct master_listener n = listener_of(&s->listen[i]);
+
+		find(&n)->options = s->listen[i];
 	}
 	return 0;
 }

@@ -51,6 +51,8 @@ struct master_listener {
 	int fd;
 	bool keep;
 	bool fresh;              /* opened by this reload: the children do not have it yet */
+	bool changed;            /* the same socket with other options */
+	struct conf_listen options; /* its strings are not looked at */
 };
 
 struct master {

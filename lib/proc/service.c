@@ -31,9 +31,21 @@
 
 struct service_listener {
 	struct service_listener *next;
-	char name[64];
+	char name[64];            /* not its own alone: a listen block may have many addresses */
+	char address[64];
+	unsigned port;
 	int fd;
 	bool active;
+};
+
+/* A frame of the master's about one peer or one listener. */
+struct peer_frame {
+	enum role role;
+	unsigned instance;
+	uint64_t number;
+	char text[64];
+	char address[64];
+	unsigned port;
 };
 
 /* A caller's channel that came before we can serve it. */
@@ -201,7 +213,7 @@ listener_start(struct service *s, struct service_listener *l, struct err *e)
 }
 
 static void
-take_listener(struct service *s, const char *name, int fd)
+take_listener(struct service *s, const struct peer_frame *p, int fd)
 {
 	struct service_listener *l = calloc(1, sizeof *l);
 	struct err e;
@@ -210,7 +222,9 @@ take_listener(struct service *s, const char *name, int fd)
 		close(fd);
 		return;
 	}
-	snprintf(l->name, sizeof l->name, "%s", name);
+	snprintf(l->name, sizeof l->name, "%s", p->text);
+	snprintf(l->address, sizeof l->address, "%s", p->address);
+	l->port = p->port;
 	l->fd = fd;
 	l->next = s->listeners;
 	s->listeners = l;
@@ -219,21 +233,27 @@ take_listener(struct service *s, const char *name, int fd)
 }
 
 static void
-drop_listener(struct service *s, const char *name)
+drop_listener(struct service *s, struct service_listener **at)
 {
-	for (struct service_listener **p = &s->listeners; *p; p = &(*p)->next) {
-		struct service_listener *l = *p;
+	struct service_listener *l = *at;
 
-		if (strcmp(l->name, name) != 0)
-			continue;
-		if (l->active)
-			session_unlisten_fd(s->loop, l->fd);
-		else
-			close(l->fd);
-		*p = l->next;
-		free(l);
-		return;
-	}
+	if (l->active)
+		session_unlisten_fd(s->loop, l->fd);
+	else
+		close(l->fd);
+	*at = l->next;
+	free(l);
+}
+
+static void
+unlisten(struct service *s, const struct peer_frame *p)
+{
+	for (struct service_listener **at = &s->listeners; *at; at = &(*at)->next)
+		if (!strcmp((*at)->name, p->text) && !strcmp((*at)->address, p->address) &&
+		    (*at)->port == p->port) {
+			drop_listener(s, at);
+			return;
+		}
 }
 
 static void
@@ -290,7 +310,7 @@ static void
 stop_listening(struct service *s)
 {
 	while (s->listeners)
-		drop_listener(s, s->listeners->name);
+		drop_listener(s, &s->listeners);
 }
 
 static void
@@ -401,13 +421,6 @@ take_self(struct service *s, struct str body)
 	}
 }
 
-struct peer_frame {
-	enum role role;
-	unsigned instance;
-	uint64_t number;
-	char text[64];
-};
-
 static struct peer_frame
 peer_frame(struct str body)
 {
@@ -423,6 +436,10 @@ peer_frame(struct str body)
 			p.number = wire_int(&f);
 		else if (f.tag == SU_TEXT)
 			snprintf(p.text, sizeof p.text, "%.*s", STR_ARG(f.v));
+		else if (f.tag == SU_ADDRESS)
+			snprintf(p.address, sizeof p.address, "%.*s", STR_ARG(f.v));
+		else if (f.tag == SU_PORT)
+			p.port = (unsigned)wire_int(&f);
 	}
 	return p;
 }
@@ -478,10 +495,10 @@ set_up(struct service *s, struct frame *f)
 		take_tls(s, f->body);
 		break;
 	case SETUP_LISTEN:
-		take_listener(s, p.text, f->fd);
+		take_listener(s, &p, f->fd);
 		break;
 	case SETUP_UNLISTEN:
-		drop_listener(s, p.text);
+		unlisten(s, &p);
 		break;
 	case SETUP_CONTROL:
 		take_control(s, f->fd);

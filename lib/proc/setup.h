@@ -48,6 +48,8 @@ enum {
 	SU_PAIR,     /* of TLS: nested SU_CERT, SU_PRIVATE */
 	SU_CERT,
 	SU_PRIVATE,
+	SU_ADDRESS,  /* of a listener */
+	SU_PORT,
 };
 
 #endif

@@ -328,17 +328,19 @@ class House:
         return s
 
     def send(self, *to, subject='test', body='Hello.\r\n', sender='sender@elsewhere.test', smtp=None):
-        """One message for all of `to` by SMTP; what was sent. Raises unless all was accepted."""
+        """One message for all of `to` by SMTP; what was sent. Raises unless all was accepted
+        (SMTPRecipientsRefused also when some recipients got it)."""
         text = message(subject, body, sender, to)
         with contextlib.ExitStack() as stack:
             s = smtp or stack.enter_context(self.smtp())
             refused = s.sendmail(sender, [str(t) for t in to], text)
-        assert not refused, refused
+        if refused:
+            raise smtplib.SMTPRecipientsRefused(refused)
         return text
 
-    def raw(self, listener='smtp'):
+    def raw(self, listener='smtp', address='127.0.0.1'):
         """A Line client on that port, greeting not yet read."""
-        return Lines(self.port(listener))
+        return Lines(self.port(listener), address)
 
     # -- mail out --
 
@@ -376,6 +378,11 @@ class House:
                 m = re.search(rb'(?mi)^Subject: ([^\r\n]*)', f.read())
                 out.append(m.group(1).decode() if m else '')
         return sorted(out)
+
+    def spool_ids(self, user):
+        """The spool id of every delivered file (its name tells), sorted."""
+        names = (os.path.basename(s.path) for s in self.stored(user))
+        return sorted(m.group(1) for m in (re.search(r'D([0-9a-f]{16})\.', n) for n in names) if m)
 
     def wait_stored(self, user, n, seconds=PATIENCE):
         """Until the account holds exactly n messages; they."""
