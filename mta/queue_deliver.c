@@ -458,14 +458,20 @@ fetch(struct qjob *j)
 		fatal("queue.memory", "no memory");
 }
 
-void
-deliver_start(struct qjob *j)
+static bool
+startable(const struct qjob *j)
+{
+	return !j->m->gone && !j->m->finishing && !(j->m->flags & MSG_HELD);
+}
+
+static void
+send_content(struct qjob *j)
 {
 	struct qmsg *m = j->m;
 	const unsigned char *p;
 	struct spool_record r;
 
-	if (m->gone || m->finishing || m->flags & MSG_HELD) {
+	if (!startable(j)) {
 		sched_job_done(j);
 		return;
 	}
@@ -474,6 +480,41 @@ deliver_start(struct qjob *j)
 		send_bytes(j, r.content);
 	else
 		fetch(j);
+}
+
+/* A quota is as old as the message: one that was not delivered at once asks for
+ * today's, or a mailbox that was given more room would stay too small for it. */
+static bool
+has_old_quota(const struct qjob *j)
+{
+	for (uint32_t i = 0; j->m->attempts && i < j->m->n_rcpts; i++)
+		if (j->m->rcpts[i].quota && deliver_wants(&j->m->rcpts[i], j->d))
+			return true;
+	return false;
+}
+
+static void
+renew_quotas(void *arg)
+{
+	struct qjob *j = arg;
+	struct qdest *d = j->d;
+	struct arena *a = arena_new(0);
+
+	for (uint32_t i = 0; a && i < j->m->n_rcpts && !j->m->gone; i++)
+		if (j->m->rcpts[i].quota && deliver_wants(&j->m->rcpts[i], j->d))
+			resolve_one(j->m, &j->m->rcpts[i], a);
+	arena_free(&a);
+	send_content(j);
+	sched_dispatch(d); /* it may have ended the job */
+}
+
+void
+deliver_start(struct qjob *j)
+{
+	if (!startable(j))
+		sched_job_done(j);
+	else if (!has_old_quota(j) || co_spawn(queued.loop, "quota", renew_quotas, j))
+		send_content(j);
 }
 
 /* ---- the low-water mark ---- */

@@ -374,7 +374,7 @@ level(void)
 	const struct settings *s = queued.settings;
 	const struct spool_usage *u = &up.usage;
 
-	if (u->failed || (u->ready <= SPOOL_RESERVE && !spool_has_room(queued.spool, 0, 1u << 20)) ||
+	if (u->failed || (u->ready <= SPOOL_RESERVE && !spool_has_room(queued.spool, 0, s->spool_segment_size / 4)) ||
 	    over(queued.q.recipients, s->queue_recipient_limit, 100) ||
 	    over(u->live_bytes, s->spool_size_limit, 100))
 		return 2;

@@ -71,16 +71,16 @@ def test_delete_by_filter(held):
 def test_undeliverable_local_mail_is_deferred_and_shows(make_house):
     """Over its quota an account takes no more: the mail waits, says why, and goes on retry."""
     house = make_house(spool__retry_min='1h')
-    user = house.user('user1')
+    user = house.user('user1', quota='4000')
     house.run('queue', 'hold', '--new', 'on')
-    house.send(user, subject='waits', body='x' * 70 + '\r\n')
-    house.run('user', 'quota', user, '--quota', '100')
+    for subject in ('fits', 'waits'):
+        house.send(user, subject=subject, body=('x' * 70 + '\r\n') * 30)
     house.run('queue', 'release', '--all')
     wait_for('the message to be deferred', lambda: house.queue()['deferred'] == 1)
     [row] = house.json('queue', 'list', '--state', 'deferred')
     assert '4.2.2' in house.run('queue', 'show', row['id']).stdout
-    assert house.stored(user) == []
+    house.wait_stored(user, 1)
     house.run('user', 'quota', user, '--quota', '10M')
     house.run('queue', 'retry', row['id'])
-    house.wait_stored(user, 1)
+    house.wait_stored(user, 2)
     house.wait_queue_empty()
