@@ -54,6 +54,7 @@ struct actor {
 	struct list jobs, resumed, handles;
 	unsigned n_jobs, parked, n_handles;
 	bool busy, hold, close, is_open;
+	bool kept;                 /* no job but upkeep has begun since the last upkeep */
 	int lose;                  /* the volume failed: drop the account first */
 	uint64_t used_ms;
 	struct list idle;          /* of open ones, least recently used first */
@@ -200,6 +201,7 @@ post(struct actor *a, struct job *j)
 	j->actor = a;
 	j->commit = 0;
 	j->life = 0;
+	a->kept = j->quiet;
 	a->n_jobs++;
 	a->all->n_jobs++;
 	list_push(&a->jobs, &j->link);
@@ -517,6 +519,17 @@ actor_start(struct actor *a, struct job *j)
 	a->all->n_jobs++;
 	pthread_mutex_unlock(&a->all->lock);
 	step(a, j);
+}
+
+enum job_next
+actor_yield(struct actor *a, struct job *j, enum job_next (*next)(struct job *, struct actor *))
+{
+	j->step = next;
+	pthread_mutex_lock(&a->all->lock);
+	a->parked--;
+	list_push(&a->jobs, &j->link);
+	pthread_mutex_unlock(&a->all->lock);
+	return JOB_WAIT;
 }
 
 /* After an opening the take-in goes first; what was posted waits for it. */
@@ -842,7 +855,7 @@ actor_unasked(struct actor *a)
 }
 
 bool
-actors_unasked(struct actors *as, uint64_t now_ms, uint64_t *ret)
+actors_unasked(struct actors *as, uint64_t now_ms, struct volume_seat **ret_seat, uint64_t *ret)
 {
 	struct actor *a = NULL;
 
@@ -853,6 +866,7 @@ actors_unasked(struct actors *as, uint64_t now_ms, uint64_t *ret)
 			a = NULL;
 		} else {
 			list_remove(&a->unasked);
+			*ret_seat = a->seat;
 			*ret = a->account;
 		}
 	}
@@ -873,6 +887,27 @@ actors_tick(struct actors *as, uint64_t now_ms)
 		schedule(a);
 	}
 	pthread_mutex_unlock(&as->lock);
+}
+
+bool
+actors_quiet(struct actors *as, uint64_t now_ms, struct volume_seat **ret_seat, uint64_t *ret)
+{
+	struct actor *a;
+	bool found = false;
+
+	pthread_mutex_lock(&as->lock);
+	LIST_FOREACH(a, &as->idle, struct actor, idle) {
+		if (a->used_ms + ACTOR_QUIET_MS > now_ms)
+			break;
+		if (a->kept || a->close)
+			continue;
+		*ret_seat = a->seat;
+		*ret = a->account;
+		found = true;
+		break;
+	}
+	pthread_mutex_unlock(&as->lock);
+	return found;
 }
 
 void

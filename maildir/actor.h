@@ -32,6 +32,7 @@ enum {
 	ACTOR_JOBS_MAX = 2000,      /* waiting for one account; more: -EAGAIN */
 	ACTOR_IDLE_MS = 30 * 1000,  /* then its index is closed */
 	ACTOR_HANDLES_MAX = 1000,   /* of one account */
+	ACTOR_QUIET_MS = 3 * 1000,
 	ACTOR_UNASKED_MS = 5000,
 };
 
@@ -46,6 +47,7 @@ struct job {
 	 * frees. code -ESTALE: lost. */
 	void (*fail)(struct job *j, int code, const char *text);
 	bool without_index;         /* runs even when the account cannot be opened */
+	bool quiet;                 /* upkeep: after it the account counts as looked after */
 
 	/* the actor's */
 	struct actor *actor;
@@ -67,6 +69,7 @@ struct handle {
 struct volume_seat {            /* a volume with its share of the threads */
 	struct volume *volume;
 	struct lane lane;
+	uint64_t failed_at;     /* clock_ms() of the last try to revive it; the loop's */
 };
 
 struct actors *actors_new(struct sched *s, unsigned max_open);
@@ -100,6 +103,9 @@ int actor_commit_lazily(struct actor *a, struct err *e);
 /* Takes in what new/ holds now, then resumes j. JOB_WAIT. */
 enum job_next actor_take_in(struct actor *a, struct job *j,
     enum job_next (*next)(struct job *j, struct actor *a));
+/* Puts the job at the end of the account's queue, to go on with `next`. JOB_WAIT. */
+enum job_next actor_yield(struct actor *a, struct job *j,
+    enum job_next (*next)(struct job *j, struct actor *a));
 /* Begins a job of the actor's own at once, before whatever is queued. */
 void actor_start(struct actor *a, struct job *j);
 /* An index call gave this code: rolls back, or drops the account when it is lost. */
@@ -127,9 +133,15 @@ void actor_unasked(struct actor *a);
 
 /* The next account that actor_unasked was said of ACTOR_UNASKED_MS ago; it is not
  * named again. */
-bool actors_unasked(struct actors *as, uint64_t now_ms, uint64_t *ret);
+bool actors_unasked(struct actors *as, uint64_t now_ms, struct volume_seat **ret_seat,
+    uint64_t *ret);
 
+/* Closes accounts that are not used. */
 void actors_tick(struct actors *as, uint64_t now_ms);
+/* The open account that has been idle for longest, ACTOR_QUIET_MS at least, and had no
+ * upkeep since it was last used. */
+bool actors_quiet(struct actors *as, uint64_t now_ms, struct volume_seat **ret_seat,
+    uint64_t *ret);
 /* Every account of the volume is lost. From any thread. */
 void actors_lose_volume(struct actors *as, struct volume *v, int code);
 /* Closes every index; true when all are closed. Call again until then. */

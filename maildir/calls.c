@@ -27,6 +27,15 @@ struct call {
 	int sync_fd;               /* an append's file, until its sync */
 };
 
+/* The setting flag-durability-now. */
+static bool flags_durable_now;
+
+void
+calls_flags_durable_now(bool on)
+{
+	flags_durable_now = on;
+}
+
 #define CALL(j) LIST_ENTRY(&(j)->link, struct call, job.link)
 
 static enum job_next
@@ -318,10 +327,12 @@ do_flags(struct job *j, struct actor *a)
 		    &c->ans.modseq, &e);
 	if (r < 0)
 		return failed(c, a, r, &e);
+	c->mailbox = c->q.mailbox;
+	if (flags_durable_now)
+		return commit(c, a, 0, &e);
 	r = actor_commit_lazily(a, &e);
 	if (r < 0)
 		return refuse(c, r, e.text);
-	c->mailbox = c->q.mailbox;
 	tell(c, a);
 	return answer_fields(c, -1);
 }

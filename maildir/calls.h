@@ -10,6 +10,8 @@
 #include "lib/client/store_wire.h"
 #include "maildir/actor.h"
 
+/* Once: whether a change of flags is answered after its sync, not before. */
+void calls_flags_durable_now(bool on);
 /* Posts the call that frame f of handle h asks for. Takes the arena (which has q's
  * strings) and f's descriptor when it returns 0; answers later. */
 int call_post(struct handle *h, const struct frame *f, struct arena *a,

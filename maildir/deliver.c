@@ -67,17 +67,35 @@ struct refusal {
 static const struct refusal refusals[] = {
 	{ -EDQUOT, DELIVER_TEMPFAIL, 452, STR_INIT("4.2.2"), STR_INIT("The mailbox is full") },
 	{ -EFBIG, DELIVER_REJECT, 552, STR_INIT("5.2.3"), STR_INIT("Larger than the mailbox may be") },
+	{ -ENXIO, DELIVER_REJECT, 550, STR_INIT("5.1.1"), STR_INIT("The account was deleted") },
 	{ -ENOSPC, DELIVER_TEMPFAIL, 452, STR_INIT("4.3.1"), STR_INIT("The mail store is full") },
 	{ 0, DELIVER_TEMPFAIL, 451, STR_INIT("4.3.0"), STR_INIT("The mail store cannot take it now") },
 };
 
-static void
-refuse(struct delivery *d, size_t i, int code)
+static const struct refusal *
+refusal_of(int code)
 {
 	const struct refusal *r = refusals;
 
 	while (r->code && r->code != code)
 		r++;
+	return r;
+}
+
+void
+deliver_refusal(int code, struct wire_error *ret)
+{
+	const struct refusal *r = refusal_of(code);
+
+	*ret = (struct wire_error){ .code = code, .smtp = r->smtp, .enhanced = r->enhanced,
+		.text = r->text };
+}
+
+static void
+refuse(struct delivery *d, size_t i, int code)
+{
+	const struct refusal *r = refusal_of(code);
+
 	d->results[i] = (struct deliver_result){ r->outcome, r->smtp, r->enhanced, r->text, 0 };
 	metric_add(&refused_total, 1);
 	LOG_WARN("store.delivery_refused", L_HEX("qid", d->q.spool_id),
@@ -99,19 +117,59 @@ free_delivery(struct delivery *d)
 	free(d);
 }
 
-/* n recipients have their outcome. */
-static void
-finished(struct delivery *d, unsigned n)
+/* n recipients have their outcome. True: that was the answer, and its peer is to be
+ * flushed (*ret_peer, with a reference). */
+static bool
+answered(struct delivery *d, unsigned n, struct peer **ret_peer)
 {
 	struct buf b = { 0 };
 
 	if (atomic_fetch_sub(&d->pending, n) != n)
-		return;
+		return false;
 	deliver_results_put(&b, d->results, d->q.n_rcpts);
 	chan_answer(d->peer, d->id, d->type, &b, -1);
-	chan_peer_flush(d->peer);
 	buf_done(&b);
+	*ret_peer = d->peer;
+	d->peer = NULL;
 	free_delivery(d);
+	return true;
+}
+
+static void
+finished(struct delivery *d, unsigned n)
+{
+	struct peer *p;
+
+	if (!answered(d, n, &p))
+		return;
+	chan_peer_flush(p);
+	chan_peer_unref(&p);
+}
+
+/* On a volume's sync thread: whom the answers of this group are for. */
+static _Thread_local struct peer *unflushed;
+
+void
+deliver_group_synced(void *arg)
+{
+	if (!unflushed)
+		return;
+	chan_peer_flush(unflushed);
+	chan_peer_unref(&unflushed);
+}
+
+static void
+finished_in_group(struct delivery *d, unsigned n)
+{
+	struct peer *p;
+
+	if (!answered(d, n, &p))
+		return;
+	if (p != unflushed)
+		deliver_group_synced(NULL);
+	else
+		chan_peer_unref(&unflushed);
+	unflushed = p;
 }
 
 static void
@@ -242,6 +300,8 @@ errand_add(struct job *j, struct actor *a)
 
 	if (quota && size > quota)
 		r = -EFBIG;
+	else if (ledger_is_gone(volume_ledger(actor_volume(a)), actor_account(a)))
+		r = -ENXIO;
 	else
 		r = index_delivered(actor_index(a), x->d->q.spool_id, &x->added.email, &e);
 	if (r == 0)
@@ -382,6 +442,7 @@ publish(struct delivery *d, size_t i)
 	return r == -EEXIST ? 0 : r; /* the name says that it is there */
 }
 
+/* False: it is the actor's. Else it waits for the sync, or has its outcome. */
 static bool
 by_file(struct delivery *d, size_t i)
 {
@@ -390,12 +451,19 @@ by_file(struct delivery *d, size_t i)
 	uint64_t size = d->head.n + d->q.size;
 	int r;
 
-	if (to->maybe_done || !ledger_promise(l, to->account, to->quota, size))
-		return false;
-	metric_add(&fast_total, 1);
-	r = publish(d, i);
+	if (ledger_is_gone(l, to->account)) {
+		r = -ENXIO;
+	} else {
+		if (to->maybe_done || !ledger_promise(l, to->account, to->quota, size))
+			return false;
+		r = publish(d, i);
+		if (r < 0)
+			ledger_unpromise(l, to->account, size);
+		if (r == -ENOENT) /* somebody removed its directory */
+			return false;
+		metric_add(&fast_total, r == 0);
+	}
 	if (r < 0) {
-		ledger_unpromise(l, to->account, size);
 		refuse(d, i, r);
 		finished(d, 1);
 		return true;
@@ -421,7 +489,7 @@ fast_synced(struct sync_wait *w, int result)
 		else
 			refuse(d, i, result);
 	}
-	finished(d, n);
+	finished_in_group(d, n);
 }
 
 /* ---- the frame ---- */
@@ -478,19 +546,6 @@ run(struct work *w)
 	hand_out(d);
 }
 
-int
-deliver_volume(struct str body, uint32_t *ret)
-{
-	struct arena *a = arena_new(0);
-	struct deliver_request q;
-	int r = a ? deliver_request_get(body, a, &q) : -ENOMEM;
-
-	if (r == 0)
-		*ret = q.volume;
-	arena_free(&a);
-	return r;
-}
-
 /* The frame's bytes live in the arena, since they outlast the handler. */
 static int
 parse(struct delivery *d, struct str body)
@@ -514,34 +569,61 @@ parse(struct delivery *d, struct str body)
 	return d->results && d->fast ? 0 : -ENOMEM;
 }
 
-void
-deliver_frame(struct actors *as, struct sched *s, struct volume_seat *seat, struct peer *p,
-    const struct frame *f)
+/* No volume of that number: queued asks authd where the accounts live. */
+static void
+not_here(struct delivery *d)
+{
+	struct buf b = { 0 };
+
+	for (size_t i = 0; i < d->q.n_rcpts; i++)
+		d->results[i] = (struct deliver_result){ .outcome = DELIVER_NOT_HERE, .smtp = 451,
+			.enhanced = STR("4.3.0"), .text = STR("The account lives elsewhere") };
+	deliver_results_put(&b, d->results, d->q.n_rcpts);
+	chan_answer(d->peer, d->id, d->type, &b, -1);
+	buf_done(&b);
+}
+
+static struct delivery *
+new_delivery(struct peer *p, const struct frame *f)
 {
 	struct delivery *d = calloc(1, sizeof *d);
-	struct wire_error we = { .text = STR("a deliver frame that cannot be taken") };
 
-	if (!d) {
-		if (f->fd >= 0)
-			close(f->fd);
-		we.code = -ENOMEM;
-		chan_answer_error(p, f->id, f->type, &we);
-		return;
-	}
+	if (!d)
+		return NULL;
 	d->work.run = run;
-	d->all = as;
-	d->seat = seat;
 	d->peer = chan_peer_ref(p);
 	d->id = f->id;
 	d->type = f->type;
 	d->fd = f->fd;
 	d->draft.fd = -1;
-	we.code = parse(d, f->body);
+	return d;
+}
+
+void
+deliver_frame(struct actors *as, struct sched *s, struct volume_seat *(*seat_of)(uint32_t volume),
+    struct peer *p, const struct frame *f)
+{
+	struct delivery *d = new_delivery(p, f);
+	struct wire_error we = { .code = -ENOMEM,
+		.text = STR("a deliver frame that cannot be taken") };
+
+	if (d)
+		we.code = parse(d, f->body);
+	else if (f->fd >= 0)
+		close(f->fd);
 	if (we.code < 0) {
 		chan_answer_error(p, f->id, f->type, &we);
+		if (d)
+			free_delivery(d);
+		return;
+	}
+	d->all = as;
+	d->seat = seat_of(d->q.volume);
+	if (!d->seat) {
+		not_here(d);
 		free_delivery(d);
 		return;
 	}
 	atomic_store(&d->pending, (unsigned)d->q.n_rcpts + 1);
-	sched_post(s, &seat->lane, &d->work);
+	sched_post(s, &d->seat->lane, &d->work);
 }

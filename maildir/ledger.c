@@ -24,7 +24,7 @@ struct entry {
 	uint32_t new_files;
 	uint32_t flags;
 	uint32_t connected;
-	bool known;
+	bool known, gone;
 	struct list waiting;
 };
 
@@ -294,6 +294,33 @@ ledger_unknown(struct ledger *l, uint64_t account)
 	if (x)
 		forget(x);
 	pthread_mutex_unlock(&l->lock);
+}
+
+void
+ledger_gone(struct ledger *l, uint64_t account)
+{
+	struct entry *x;
+
+	pthread_mutex_lock(&l->lock);
+	x = entry(l, account);
+	if (x) {
+		forget(x);
+		x->gone = true;
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+bool
+ledger_is_gone(struct ledger *l, uint64_t account)
+{
+	struct entry *x;
+	bool gone;
+
+	pthread_mutex_lock(&l->lock);
+	x = map_get(&l->entries, account);
+	gone = x && x->gone;
+	pthread_mutex_unlock(&l->lock);
+	return gone;
 }
 
 void

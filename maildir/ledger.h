@@ -52,6 +52,9 @@ void ledger_taken(struct ledger *l, uint64_t account, uint64_t bytes, uint32_t f
 /* The whole of new/ was taken in (an opening). */
 void ledger_known(struct ledger *l, uint64_t account, uint64_t bytes, uint32_t flags);
 void ledger_unknown(struct ledger *l, uint64_t account);
+/* The account was deleted with its mail: nothing is delivered to it any more. */
+void ledger_gone(struct ledger *l, uint64_t account);
+bool ledger_is_gone(struct ledger *l, uint64_t account);
 void ledger_connect(struct ledger *l, uint64_t account, int by);
 /* Files that wait in the account's new/. */
 uint32_t ledger_waiting(struct ledger *l, uint64_t account);

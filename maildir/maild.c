@@ -4,6 +4,7 @@
  * deliver.h). This file is the skeleton: set-up, handles, upkeep, the way out.
  * The mailbox calls are in maildir/calls.c.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -20,7 +21,9 @@
 #include "maildir/calls.h"
 #include "maildir/deliver.h"
 #include "maildir/inquiry.h"
+#include "maildir/purge.h"
 #include "maildir/takein.h"
+#include "maildir/upkeep.h"
 
 enum {
 	THREADS = 16,
@@ -31,16 +34,23 @@ enum {
 	STOP_MS = 20 * 1000,
 	EXPIRY_GRACE_MS = 60 * 1000,
 	HANDLES_PER_PEER = 100000,
+	VOLUMES_MAX = 64,
+	SWEEPS_PER_TICK = 8,
+	SWEEP_QUIET_MS = 500,   /* without deliveries, before new/ is swept, */
+	SWEEP_ANYWAY = 10,      /* unless that many times the bound of files wait */
 };
 
-/* The program's state. One volume, number 0. */
+/* The program's state. seats: of the volumes, which are the directories of store_dir
+ * whose name is a number; 0 is always there. */
 static struct {
 	struct service *service;
 	struct sched *sched;
 	struct actors *actors;
-	struct volume_seat seat;
+	struct volume_seat seats[VOLUMES_MAX];
+	size_t n_seats;
 	struct timer tick;
-	uint64_t failed_at, stop_by;
+	uint64_t delivered_at;     /* clock_ms() of the last deliver frame */
+	uint64_t stop_by;
 	bool stopping;
 } maild;
 
@@ -48,6 +58,22 @@ static struct {
 struct front {
 	struct map handles;
 };
+
+/* NULL: there is no such volume here. */
+static struct volume_seat *
+seat_of(uint32_t number)
+{
+	for (size_t i = 0; i < maild.n_seats; i++)
+		if (volume_number(maild.seats[i].volume) == number)
+			return &maild.seats[i];
+	return NULL;
+}
+
+static bool
+is_mine(uint32_t slot)
+{
+	return slot % service_instances(maild.service) == service_instance(maild.service);
+}
 
 static void
 answer_code(struct peer *p, const struct frame *f, int code, struct str text)
@@ -108,10 +134,7 @@ check_ticket(struct peer *p, struct str sealed, struct ticket *ret)
 		return r;
 	if (!(ret->rights & TICKET_MAIL))
 		return -EACCES;
-	if (ret->volume != 0 ||
-	    ret->slot % service_instances(maild.service) != service_instance(maild.service))
-		return -EXDEV;
-	return 0;
+	return seat_of(ret->volume) && is_mine(ret->slot) ? 0 : -EXDEV;
 }
 
 static int
@@ -132,7 +155,7 @@ new_handle(struct peer *p, uint64_t number, const struct ticket *t, struct handl
 	h->generation = t->generation;
 	h->expires_ms = t->expires_ms;
 	h->peer = chan_peer_ref(p);
-	r = actor_attach(maild.actors, &maild.seat, t->account, h);
+	r = actor_attach(maild.actors, seat_of(t->volume), t->account, h);
 	if (r == 0 && (r = map_set(&fr->handles, number, h)) < 0)
 		actor_detach(maild.actors, h);
 	if (r < 0) {
@@ -254,7 +277,8 @@ on_deliver(struct peer *p, struct frame *f)
 		answer_code(p, f, -EAGAIN, STR("The mail store is stopping"));
 		return;
 	}
-	deliver_frame(maild.actors, maild.sched, &maild.seat, p, f);
+	maild.delivered_at = clock_ms();
+	deliver_frame(maild.actors, maild.sched, seat_of, p, f);
 }
 
 static void
@@ -271,40 +295,43 @@ on_low_water(struct peer *p, struct frame *f)
 	arena_free(&a);
 }
 
-/* Unknown accounts have room: the delivery itself counts exactly. */
+/* Unknown accounts have room, and so have those of other places: the delivery itself
+ * counts exactly. */
 static void
 on_room(struct peer *p, struct frame *f)
 {
-	struct wire_error we = { .code = -EDQUOT, .smtp = 452 };
+	struct wire_error we = { 0 };
 	struct room_request q;
+	struct volume_seat *seat;
 	int r = room_request_get(f->body, &q);
 
 	if (f->fd >= 0)
 		close(f->fd);
-	if (r == 0 && q.quota && q.size > q.quota) {
-		we.smtp = 552;
-		r = -EDQUOT;
-	} else if (r == 0) {
-		r = ledger_room(volume_ledger(maild.seat.volume), q.account, q.quota, q.size);
-	}
-	if (r == 0 && (r = volume_room(maild.seat.volume, q.size)) < 0)
-		we.code = r;
-	if (r == -EAGAIN)
-		r = 0;
-	if (r < 0)
+	seat = r == 0 ? seat_of(q.volume) : NULL;
+	if (seat && q.quota && q.size > q.quota)
+		r = -EFBIG;
+	else if (seat && (r = ledger_room(volume_ledger(seat->volume), q.account, q.quota, q.size)) != -EDQUOT)
+		r = volume_room(seat->volume, q.size);
+	if (r < 0) {
+		deliver_refusal(r, &we);
 		chan_answer_error(p, f->id, f->type, &we);
-	else
+	} else {
 		chan_answer(p, f->id, f->type, &(struct buf){ 0 }, -1);
+	}
 }
 
 static void
 on_changed(void *arg, struct chan *c, const struct frame *f)
 {
 	struct auth_changed ch;
+	struct volume_seat *seat;
 
-	if (auth_changed_get(f->body, &ch) < 0 || !ch.account)
+	if (auth_changed_get(f->body, &ch) < 0 || !ch.account || !is_mine(ch.slot))
 		return;
 	actors_revoke(maild.actors, ch.account, ch.enabled && !ch.deleted ? ch.generation : UINT64_MAX);
+	seat = ch.deleted && ch.purge ? seat_of(ch.volume) : NULL;
+	if (seat && !maild.stopping)
+		purge_post(maild.actors, seat, ch.account);
 }
 
 /* ---- upkeep and the way out ---- */
@@ -312,58 +339,90 @@ on_changed(void *arg, struct chan *c, const struct frame *f)
 static void
 on_fail(void *arg, int code)
 {
-	LOG_ERROR("store.volume_failed", L_C("path", volume_path(maild.seat.volume)),
-	    L_I64("code", code));
-	actors_lose_volume(maild.actors, maild.seat.volume, code);
+	struct volume_seat *seat = arg;
+
+	LOG_ERROR("store.volume_failed", L_C("path", volume_path(seat->volume)), L_I64("code", code));
+	actors_lose_volume(maild.actors, seat->volume, code);
 }
 
 static void
-revive(uint64_t now)
+revive(struct volume_seat *seat, uint64_t now)
 {
 	struct err e = { 0 };
 
-	if (!volume_failed(maild.seat.volume)) {
-		maild.failed_at = 0;
+	if (!volume_failed(seat->volume)) {
+		seat->failed_at = 0;
 		return;
 	}
-	if (!maild.failed_at)
-		maild.failed_at = now;
-	if (now - maild.failed_at < VOLUME_REVIVE_MS)
+	if (!seat->failed_at)
+		seat->failed_at = now;
+	if (now - seat->failed_at < VOLUME_REVIVE_MS)
 		return;
-	maild.failed_at = now;
-	if (volume_revive(maild.seat.volume, &e) == 0)
-		LOG_WARN("store.volume_revived", L_C("path", volume_path(maild.seat.volume)));
+	seat->failed_at = now;
+	if (volume_revive(seat->volume, &e) == 0)
+		LOG_WARN("store.volume_revived", L_C("path", volume_path(seat->volume)));
 	else
-		LOG_ERROR("store.volume_failed", L_C("text", e.text));
+		LOG_ERROR("store.volume_failed", L_C("path", volume_path(seat->volume)),
+		    L_C("text", e.text));
+}
+
+/* While mail streams in, a sweep would only take the disk's time from it. */
+static void
+sweep(struct volume_seat *seat, uint64_t now)
+{
+	const struct settings *st = service_settings(maild.service);
+	bool busy = now < maild.delivered_at + SWEEP_QUIET_MS;
+	uint32_t files = (uint32_t)st->take_in_files * (busy ? SWEEP_ANYWAY : 1);
+	uint64_t age = st->take_in_after_ms, account;
+
+	for (int i = 0; i < SWEEPS_PER_TICK && ledger_due(volume_ledger(seat->volume), files,
+	    now > age ? now - age : 0, &account); i++)
+		call_sweep(maild.actors, seat, account);
+}
+
+static void
+upkeep(uint64_t now)
+{
+	struct volume_seat *seat;
+	uint64_t account;
+
+	actors_tick(maild.actors, now);
+	for (size_t i = 0; i < maild.n_seats; i++) {
+		revive(&maild.seats[i], now);
+		sweep(&maild.seats[i], now);
+	}
+	while (actors_unasked(maild.actors, now, &seat, &account))
+		call_sweep(maild.actors, seat, account);
+	while (actors_quiet(maild.actors, now, &seat, &account))
+		if (!upkeep_post(maild.actors, seat, account))
+			break;
+}
+
+/* True when all is closed, or the time for that is over. */
+static bool
+closed(void)
+{
+	bool clean = actors_close_all(maild.actors);
+
+	if (!clean && clock_ms() <= maild.stop_by)
+		return false;
+	sched_free(&maild.sched);
+	for (size_t i = 0; i < maild.n_seats; i++)
+		volume_close(&maild.seats[i].volume, clean);
+	return true;
 }
 
 static void
 on_tick(void *arg)
 {
-	const struct settings *st = service_settings(maild.service);
-	uint64_t now = clock_ms(), account, age = st->take_in_after_ms;
-	struct loop *l = service_loop(maild.service);
-
-	if (maild.stopping) {
-		if (actors_close_all(maild.actors) || now > maild.stop_by) {
-			bool clean = actors_close_all(maild.actors);
-
-			sched_free(&maild.sched);
-			volume_close(&maild.seat.volume, clean);
-			service_stopped(maild.service);
-			return;
-		}
-		loop_timer(l, &maild.tick, STOP_TICK_MS, on_tick, NULL);
+	if (maild.stopping && closed()) {
+		service_stopped(maild.service);
 		return;
 	}
-	actors_tick(maild.actors, now);
-	revive(now);
-	for (int i = 0; i < 8 && ledger_due(volume_ledger(maild.seat.volume), st->take_in_files,
-	    now > age ? now - age : 0, &account); i++)
-		call_sweep(maild.actors, &maild.seat, account);
-	while (actors_unasked(maild.actors, now, &account))
-		call_sweep(maild.actors, &maild.seat, account);
-	loop_timer(l, &maild.tick, TICK_MS, on_tick, NULL);
+	if (!maild.stopping)
+		upkeep(clock_ms());
+	loop_timer(service_loop(maild.service), &maild.tick, maild.stopping ? STOP_TICK_MS : TICK_MS,
+	    on_tick, NULL);
 }
 
 static void
@@ -372,6 +431,12 @@ on_stop(struct service *s)
 	maild.stopping = true;
 	maild.stop_by = clock_ms() + STOP_MS;
 	loop_timer(service_loop(s), &maild.tick, 1, on_tick, NULL);
+}
+
+static void
+on_config(struct service *s, const struct settings *st)
+{
+	calls_flags_durable_now(st->flag_durability_now);
 }
 
 static struct confine_spec confinement = { .kind = CONFINE_STORE };
@@ -393,29 +458,68 @@ init(struct service *s, struct err *e)
 }
 
 static int
-start(struct service *s, struct err *e)
+open_volume(struct service *s, uint32_t number, struct err *e)
 {
-	const struct settings *st = service_settings(s);
-	struct volume_options o = { .store_dir = store_dir, .instance = service_instance(s),
-		.instances = service_instances(s) };
-	int r = volume_open(&o, &maild.seat.volume, e);
+	struct volume_options o = { .store_dir = store_dir, .number = number,
+		.instance = service_instance(s), .instances = service_instances(s) };
+	struct volume_seat *seat = &maild.seats[maild.n_seats];
+	int r = volume_open(&o, &seat->volume, e);
 
 	if (r < 0)
 		return r;
+	maild.n_seats++;
+	sched_lane(maild.sched, &seat->lane);
+	volume_on_fail(seat->volume, on_fail, seat);
+	volume_on_group(seat->volume, deliver_group_synced, NULL);
+	purge_left(maild.actors, seat);
+	LOG_INFO("store.started", L_C("path", volume_path(seat->volume)),
+	    L_HEX("run", volume_run(seat->volume)),
+	    L_C("last_stop", volume_was_unclean(seat->volume) ? "unclean" : "clean"));
+	return 0;
+}
+
+/* Further volumes. One that cannot be opened is reported, and the rest is served: its
+ * mail waits in the spool. */
+static void
+open_volumes(struct service *s)
+{
+	DIR *d = opendir(store_dir);
+	struct dirent *de;
+
+	while (d && (de = readdir(d)) && maild.n_seats < VOLUMES_MAX) {
+		struct err e = { 0 };
+		char *end;
+		unsigned long n = strtoul(de->d_name, &end, 10);
+
+		if (de->d_name[0] < '1' || de->d_name[0] > '9' || *end || n > UINT32_MAX)
+			continue;
+		if (open_volume(s, (uint32_t)n, &e) < 0)
+			LOG_ERROR("store.volume_failed", L_C("path", de->d_name), L_C("text", e.text));
+	}
+	if (d)
+		closedir(d);
+}
+
+static int
+start(struct service *s, struct err *e)
+{
+	const struct settings *st = service_settings(s);
+	int r;
+
 	maild.sched = sched_new(st->store_threads ? st->store_threads : THREADS, e);
 	maild.actors = actors_new(maild.sched, st->open_accounts ? st->open_accounts : OPEN_DEFAULT);
 	if (!maild.sched || !maild.actors)
 		return err_set(e, -ENOMEM, "out of memory");
-	sched_lane(maild.sched, &maild.seat.lane);
+	calls_flags_durable_now(st->flag_durability_now);
 	actors_on_take_in(maild.actors, takein_new);
 	inquiry_init(service_loop(s));
 	actors_on_inquiry(maild.actors, inquire);
-	volume_on_fail(maild.seat.volume, on_fail, NULL);
+	r = open_volume(s, 0, e);
+	if (r < 0)
+		return r;
+	open_volumes(s);
 	chan_on_event(ROLE_AUTHD, MSG_AUTH_EV_CHANGED, on_changed, NULL);
 	loop_timer(service_loop(s), &maild.tick, TICK_MS, on_tick, NULL);
-	LOG_INFO("store.started", L_C("path", volume_path(maild.seat.volume)),
-	    L_HEX("run", volume_run(maild.seat.volume)),
-	    L_C("last_stop", volume_was_unclean(maild.seat.volume) ? "unclean" : "clean"));
 	return 0;
 }
 
@@ -450,6 +554,7 @@ static const struct service_spec spec = {
 	.init = init,
 	.start = start,
 	.peer = on_peer,
+	.config = on_config,
 	.stop = on_stop,
 	.confine = &confinement,
 };

@@ -21,6 +21,8 @@
 #define WAITING_MAX 8192
 #define PASSWORD_LIFE_MS 60000
 #define NETWORK_LIFE_MS (24 * 3600 * 1000)
+/* A maild that connects is told of the accounts that were deleted with their mail within this time. */
+#define PURGED_TOLD_MS (90ull * 24 * 3600 * 1000)
 
 struct authd authd = { .lock_fd = -1 };
 
@@ -185,10 +187,22 @@ authd_tell(const struct auth_changed *c)
 }
 
 static void
+tell_purged(void *arg, const struct auth_changed *c)
+{
+	struct buf b = { 0 };
+
+	auth_changed_put(&b, c);
+	chan_event(arg, MSG_AUTH_EV_CHANGED, &b, -1);
+	buf_done(&b);
+}
+
+static void
 peer_changed(struct service *s, struct peer *p, bool up)
 {
 	if (chan_peer_role(p) == ROLE_CLI)
 		return;
+	if (up && chan_peer_role(p) == ROLE_MAILD) /* it may have been away when that happened */
+		directory_purged(authd.questions, clock_real_us() / 1000 - PURGED_TOLD_MS, tell_purged, p);
 	if (up && peers.n < PEERS_MAX)
 		peers.v[peers.n++] = p;
 	for (size_t i = 0; !up && i < peers.n; i++)

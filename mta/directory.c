@@ -125,6 +125,7 @@ static const char *const sql[DS_MAX] = {
 	                 "VALUES (?1, ?2, ?3, ?4, ?5)",
 	[DS_BURIED] = "SELECT 1 FROM tombstone WHERE id = ?1 "
 	              "UNION ALL SELECT 1 FROM account WHERE id = ?1",
+	[DS_PURGED] = "SELECT id, volume, address FROM tombstone WHERE purge AND deleted_ms > ?1",
 	[DS_PASSWORD_SET] = "INSERT INTO credential (account, kind, hash, iterations, salt, "
 	                    "stored_key, server_key, changed_ms) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7) "
 	                    "ON CONFLICT (account, kind, label) DO UPDATE SET hash = excluded.hash, "
@@ -502,4 +503,27 @@ directory_account(struct directory *d, uint64_t id, struct directory_account *re
 		return -EIO;
 	sqlite3_bind_int64(s, 1, (int64_t)id);
 	return one_account(d, s, false, ret);
+}
+
+int
+directory_purged(struct directory *d, uint64_t since_ms,
+    void (*fn)(void *, const struct auth_changed *), void *arg)
+{
+	sqlite3_stmt *s = directory_stmt(d, DS_PURGED);
+	int rc;
+
+	if (!s)
+		return -EIO;
+	sqlite3_bind_int64(s, 1, (int64_t)since_ms);
+	while ((rc = sqlite3_step(s)) == SQLITE_ROW) {
+		struct auth_changed c = { .account = (uint64_t)sqlite3_column_int64(s, 0),
+			.generation = UINT64_MAX, .volume = (uint32_t)sqlite3_column_int64(s, 1),
+			.deleted = true, .purge = true,
+			.address = str_c((const char *)sqlite3_column_text(s, 2)) };
+
+		c.slot = account_slot(c.account);
+		fn(arg, &c);
+	}
+	sqlite3_reset(s);
+	return rc == SQLITE_DONE ? 0 : -EIO;
 }

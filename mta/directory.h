@@ -52,6 +52,11 @@ int directory_login(struct directory *d, struct str name, struct directory_accou
 /* 0, -ENOENT, or another failure. */
 int directory_account(struct directory *d, uint64_t id, struct directory_account *ret);
 
+/* Calls fn for each account that was deleted with its mail after since_ms (real time): a
+ * maild that was not there then is told later. 0 or a failure. */
+int directory_purged(struct directory *d, uint64_t since_ms,
+    void (*fn)(void *arg, const struct auth_changed *c), void *arg);
+
 /* Does what an admin asks. rows of an answer go to fn; what others must be told
  * is in *ret_changed (address in changed_name) when the return value is 1; 0: done,
  * nobody need know. -ENOENT, -EEXIST, -EINVAL, -ENOTEMPTY and failures with e.
