@@ -84,6 +84,8 @@ struct cli {
 /* The options' values; asking for a name that the verb has not listed panics. */
 bool cli_flag(const struct cli *c, const char *name);
 const char *cli_opt(const struct cli *c, const char *name); /* NULL: not given */
+/* Of an option that may be given several times: the i-th value, NULL behind the last. */
+const char *cli_opt_nth(const struct cli *c, const char *name, size_t i);
 uint64_t cli_opt_u64(const struct cli *c, const char *name, uint64_t not_given);
 
 /* Loads c->settings: 0, or CLI_USAGE with all mistakes printed. */

@@ -391,6 +391,17 @@ cli_opt(const struct cli *c, const char *name)
 	return i < 0 ? NULL : c->values->text[i];
 }
 
+const char *
+cli_opt_nth(const struct cli *c, const char *name, size_t i)
+{
+	if (!opt_find(c->verb, name, strlen(name)))
+		abort();
+	for (size_t k = 0; k < c->values->n; k++)
+		if (strcmp(c->values->opt[k]->name, name) == 0 && i-- == 0)
+			return c->values->text[k];
+	return NULL;
+}
+
 uint64_t
 cli_opt_u64(const struct cli *c, const char *name, uint64_t not_given)
 {

@@ -15,10 +15,12 @@ int cli_each_verb(int (*fn)(const struct verb *v, void *arg), void *arg);
 const struct verb *cli_verb_find(const char *noun, const char *sub);
 bool cli_noun_exists(const char *noun);
 
+#define CLI_VALUES 256 /* options given, recipients of `send` among them */
+
 struct cli_values {
-	const struct cli_opt *opt[32];
-	const char *text[32];
-	uint64_t number[32];
+	const struct cli_opt *opt[CLI_VALUES];
+	const char *text[CLI_VALUES];
+	uint64_t number[CLI_VALUES];
 	size_t n;
 };
 

@@ -11,9 +11,10 @@ extern const struct verb cli_domain[];
 extern const struct verb cli_queue[];
 extern const struct verb cli_run[];
 extern const struct verb cli_sandbox[];
+extern const struct verb cli_send[];
 extern const struct verb cli_spool[];
 extern const struct verb cli_user[];
 
-#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_domain, cli_queue, cli_spool,
+#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_domain, cli_send, cli_queue, cli_spool,
 
 #endif

@@ -40,6 +40,7 @@ const struct program programs[] = {
 	{ ROLE_MIMED, "mta", false, false, 3 },
 	{ ROLE_MAILD, "maildir", false, true, 2 },
 	{ ROLE_QUEUED, "mta", false, false, 1 },
+	{ ROLE_SUBMITD, "mta", false, true, 0 },
 	{ ROLE_SMTPD, "mta", true, false, 0 },
 	{ ROLE_IMAPD, "imapd", true, false, 0 },
 };

@@ -24,6 +24,8 @@ static struct metric accepted_bytes = METRIC_COUNTER("queue_accepted_bytes_total
     "Bytes of accepted messages");
 static struct metric refused = METRIC_COUNTER("queue_refused_total", NULL,
     "Messages refused for want of room");
+static struct metric duplicates = METRIC_COUNTER("queue_duplicates_total", NULL,
+    "Messages whose deduplication key was known");
 
 struct accept_fields {
 	struct str envelope, content;
@@ -76,6 +78,81 @@ refuse(struct peer *p, uint64_t request, int code)
 		a.text = STR("Message too big");
 	}
 	answer(p, request, &a);
+}
+
+/* ---- deduplication ---- */
+
+/* A request with the key of a message that is being committed. */
+struct key_wait {
+	struct list link;
+	struct peer *peer;
+	uint64_t request;
+};
+
+static void
+answer_duplicate(struct peer *p, uint64_t request, uint64_t id)
+{
+	metric_add(&duplicates, 1);
+	answer(p, request, &(struct queue_answer){ .spool_id = id, .outcome = QUEUE_ACCEPTED,
+		.smtp = 250, .duplicate = true });
+}
+
+/* Answers, now or later, when the message was taken before. */
+static bool
+is_duplicate(struct peer *p, uint64_t request, const struct envelope *env)
+{
+	struct dedup_key *k = env->dedup_key.n ? dedup_find(&queued.q.dedup, env->dedup_key) : NULL;
+	struct key_wait *w;
+
+	if (!k)
+		return false;
+	if (!k->pending) {
+		answer_duplicate(p, request, k->id);
+		return true;
+	}
+	w = calloc(1, sizeof *w);
+	if (!w) {
+		refuse(p, request, -ENOMEM);
+		return true;
+	}
+	w->peer = chan_peer_ref(p);
+	w->request = request;
+	list_push(&k->waiting, &w->link);
+	return true;
+}
+
+static int
+key_begin(const struct envelope *env, uint64_t id)
+{
+	if (!env->dedup_key.n)
+		return 0;
+	return dedup_add(&queued.q.dedup, env->dedup_key, id, env->arrived_us / 1000 + QUEUE_DEDUP_MS,
+	    true);
+}
+
+/* The fate of the message's record decides about its key. */
+static void
+key_committed(uint64_t id, int code)
+{
+	struct dedup_key *k = dedup_pending(&queued.q.dedup, id);
+	struct list *l;
+
+	if (!k)
+		return;
+	while ((l = list_pop(&k->waiting))) {
+		struct key_wait *w = LIST_ENTRY(l, struct key_wait, link);
+
+		if (code)
+			refuse(w->peer, w->request, code);
+		else
+			answer_duplicate(w->peer, w->request, id);
+		chan_peer_unref(&w->peer);
+		free(w);
+	}
+	if (code)
+		dedup_remove(&queued.q.dedup, k);
+	else
+		dedup_commit(&queued.q.dedup, k);
 }
 
 static void
@@ -208,6 +285,7 @@ on_committed(struct commit_entry *e, int code, const struct spool_place *at)
 		if (m->flags & MSG_HELD)
 			queue_set_state(&queued.q, m, QS_HELD);
 	}
+	key_committed(m->id, code);
 	if (e->arg)
 		lmtp_committed(m, e->arg, code);
 	if (code) {
@@ -310,9 +388,13 @@ take_message(const struct take *t)
 	}
 	if (queued.hold_new)
 		m->flags |= MSG_HELD;
-	rc = add_record(t, m);
-	if (rc)
+	rc = key_begin(t->env, m->id);
+	if (!rc)
+		rc = add_record(t, m);
+	if (rc) {
+		key_committed(m->id, rc);
 		qmsg_free(&queued.q, &m);
+	}
 	return rc;
 }
 
@@ -509,15 +591,18 @@ finish_done(void *arg)
 	struct envelope env;
 	struct take t = { .peer = j->peer, .request = j->request, .env = &env,
 		.envelope = str_from(j->bytes, j->n), .large = &j->s->l };
+	bool known = false;
 
 	arena_reset(queued.arena);
 	if (!j->code)
 		j->code = envelope_get(t.envelope, queued.arena, &env);
 	if (!j->code)
+		known = is_duplicate(j->peer, j->request, &env);
+	if (!j->code && !known)
 		j->code = take_message(&t);
 	if (j->code)
 		refuse(j->peer, j->request, j->code);
-	if (j->code && j->s->l.fd < 0)
+	if ((j->code || known) && j->s->l.fd < 0)
 		spool_large_remove(queued.spool, j->s->l.file);
 	if (!j->s->dead)
 		inflow_end(j->s);
@@ -560,12 +645,16 @@ accept_message(struct peer *p, struct frame *f)
 	int rc = fields_get(f->body, &a);
 
 	arena_reset(queued.arena);
-	if (rc || envelope_get(a.envelope, queued.arena, &env) || !env.n_rcpts) {
+	if (rc || envelope_get(a.envelope, queued.arena, &env) || !env.n_rcpts ||
+	    env.dedup_key.n > QUEUE_DEDUP_KEY) {
 		bad_frame(p, f->id, f->type);
 		return;
 	}
+	if (!a.stream && is_duplicate(p, f->id, &env))
+		return;
 	no = upkeep_refuses(strmap_get(&queued.q.tenants, env.tenant), env.n_rcpts,
-	    a.stream ? 0 : a.content.n + a.envelope.n);
+	    a.stream ? 0 : a.content.n + a.envelope.n,
+	    env.flags & ENV_EXEMPT && chan_peer_role(p) == ROLE_SUBMITD);
 	if (no || queued.stopping)
 		rc = -EAGAIN;
 	else

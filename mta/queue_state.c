@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "lib/client/queue.h"
 #include "lib/io/wire.h"
 
 #define STRING_MAX 4096 /* of a sender, address, trace kept in memory */
@@ -15,6 +16,7 @@ queue_init(struct queue *q, uint64_t max_recipients)
 {
 	*q = (struct queue){ .max_recipients = max_recipients };
 	list_init(&q->all);
+	dedup_init(&q->dedup, DEDUP_KEYS);
 }
 
 void
@@ -26,6 +28,7 @@ queue_done(struct queue *q)
 		m->pins = 0;
 		queue_remove(q, m);
 	}
+	dedup_done(&q->dedup);
 	map_done(&q->by_id);
 	strmap_done(&q->tenants);
 	strmap_done(&q->reasons);
@@ -368,6 +371,16 @@ meta_get(struct str meta, struct message_meta *ret)
 	return rc;
 }
 
+/* The record of a message names its key; one that is there is older. */
+static int
+recall_key(struct queue *q, uint64_t id, const struct envelope *e)
+{
+	int rc = e->dedup_key.n ? dedup_add(&q->dedup, e->dedup_key, id,
+	    e->arrived_us / 1000 + QUEUE_DEDUP_MS, false) : 0;
+
+	return rc == -ENOMEM ? rc : 0;
+}
+
 static int
 make_message(struct queue *q, const struct spool_record *r, struct arena *a, struct qmsg **ret)
 {
@@ -381,7 +394,7 @@ make_message(struct queue *q, const struct spool_record *r, struct arena *a, str
 		return rc;
 	if (r->type == SPOOL_LARGE_MESSAGE && !meta.file)
 		return -EBADMSG;
-	*ret = qmsg_new(q, r->id, &e);
+	*ret = recall_key(q, r->id, &e) ? NULL : qmsg_new(q, r->id, &e);
 	if (!*ret)
 		return -ENOMEM;
 	(*ret)->size = r->type == SPOOL_LARGE_MESSAGE ? meta.file_size : r->content.n;
@@ -615,6 +628,8 @@ queue_visit_entry(void *arg, struct str s)
 	struct qmsg *m;
 	int rc;
 
+	if (dedup_is_entry(s))
+		return dedup_entry_get(&q->dedup, s);
 	if (s.n < ENTRY_FIXED)
 		return -EBADMSG;
 	n_rcpts = le32_get(p + 68);

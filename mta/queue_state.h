@@ -14,6 +14,7 @@
 #include "lib/base/list.h"
 #include "lib/base/map.h"
 #include "lib/mail/envelope.h"
+#include "mta/queue_dedup.h"
 #include "mta/queue_update.h"
 #include "mta/spool.h"
 
@@ -74,6 +75,7 @@ struct queue {
 	struct list all;
 	struct map by_id;
 	struct strmap tenants, reasons;
+	struct dedup dedup;
 	uint64_t messages, recipients, bytes; /* recipients: waiting ones */
 	uint64_t in_state[QS_STATES];
 	uint64_t undeliverable;   /* waiting recipients whose last reply was 5xx */

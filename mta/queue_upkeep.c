@@ -33,6 +33,7 @@ static struct metric m_bytes = METRIC_GAUGE("queue_bytes", NULL, "Bytes of queue
 static struct metric m_oldest = METRIC_GAUGE("queue_oldest_seconds", NULL, "Age of the oldest message");
 static struct metric m_segments = METRIC_GAUGE("queue_segments", NULL, "Segments of the spool");
 static struct metric m_free = METRIC_GAUGE("queue_disk_free_bytes", NULL, "Free bytes beside the spool");
+static struct metric m_dedup = METRIC_GAUGE("queue_dedup_keys", NULL, "Deduplication keys remembered");
 static struct metric m_ckpt = METRIC_COUNTER("queue_checkpoints_total", NULL, "Checkpoints written");
 
 static struct {
@@ -43,6 +44,7 @@ static struct {
 	struct spool_ckpt *ckpt;
 	uint64_t covers, last_covers, last_ms;
 	struct qmsg *cursor;        /* next to write; NULL: at the end */
+	struct dedup_key *key;      /* after the messages; likewise */
 	unsigned sections;          /* at the worker */
 	int code;
 	void (*then)(int code);
@@ -130,7 +132,26 @@ message_after(const struct qmsg *m)
 	return m->all.next == &queued.q.all ? NULL : LIST_ENTRY(m->all.next, struct qmsg, all);
 }
 
-/* A section of entries from the cursor on. */
+/* Writes what the cursors stand at. */
+static void
+entry_put(struct buf *b)
+{
+	if (up.cursor)
+		queue_entry_put(b, up.cursor);
+	else if (!up.key->pending) /* its record will be behind the covered sequence */
+		dedup_entry_put(b, up.key);
+}
+
+static void
+entry_next(void)
+{
+	if (up.cursor)
+		up.cursor = message_after(up.cursor);
+	else
+		up.key = dedup_next(&queued.q.dedup, up.key);
+}
+
+/* A section of entries from the cursors on. */
 static struct section *
 make_section(void)
 {
@@ -139,10 +160,10 @@ make_section(void)
 	if (!s)
 		return NULL;
 	s->b.max = SPOOL_SECTION;
-	while (up.cursor && s->b.n < SLICE_BYTES) {
+	while ((up.cursor || up.key) && s->b.n < SLICE_BYTES) {
 		size_t before = s->b.n;
 
-		queue_entry_put(&s->b, up.cursor);
+		entry_put(&s->b);
 		if (s->b.over && before) { /* it opens the next section */
 			s->b.n = before;
 			s->b.over = false;
@@ -150,8 +171,8 @@ make_section(void)
 		}
 		if (s->b.over)
 			break;
-		s->count++;
-		up.cursor = message_after(up.cursor);
+		s->count += s->b.n > before;
+		entry_next();
 	}
 	return s;
 }
@@ -164,6 +185,7 @@ post_section(void)
 	if (!s || s->b.over) {
 		up.code = -ENOMEM;
 		up.cursor = NULL;
+		up.key = NULL;
 	}
 	if (!s)
 		return;
@@ -176,9 +198,9 @@ static void
 slice(void *arg)
 {
 	(void)arg;
-	if (up.cursor && up.sections < SECTIONS_WAITING)
+	if ((up.cursor || up.key) && up.sections < SECTIONS_WAITING)
 		post_section();
-	if (up.cursor) {
+	if (up.cursor || up.key) {
 		loop_timer(queued.loop, &up.slice, up.sections < SECTIONS_WAITING ? 0 : 2, slice, NULL);
 		return;
 	}
@@ -200,6 +222,7 @@ ckpt_begin(void)
 	}
 	up.code = 0;
 	up.cursor = first_message();
+	up.key = dedup_first(&queued.q.dedup);
 	slice(NULL);
 	return true;
 }
@@ -209,6 +232,13 @@ upkeep_forget(const struct qmsg *m)
 {
 	if (up.cursor == m)
 		up.cursor = message_after(m);
+}
+
+static void
+forget_key(struct dedup_key *k)
+{
+	if (up.key == k)
+		up.key = dedup_next(&queued.q.dedup, k);
 }
 
 void
@@ -406,9 +436,9 @@ tell_pressure(void)
 /* A tenant may hold half of what is left beside the others once the queue is
  * half full. */
 unsigned
-upkeep_refuses(const struct tenant *t, size_t rcpts, size_t bytes)
+upkeep_refuses(const struct tenant *t, size_t rcpts, size_t bytes, bool exempt)
 {
-	uint64_t max = queued.settings->queue_recipient_limit, used = queued.q.recipients;
+	uint64_t max = exempt ? 0 : queued.settings->queue_recipient_limit, used = queued.q.recipients;
 
 	if (max && used + rcpts > max)
 		return 452;
@@ -435,6 +465,7 @@ set_metrics(void)
 	metric_set(&m_bytes, (int64_t)queued.q.bytes);
 	metric_set(&m_oldest, m ? (int64_t)((clock_real_us() - m->arrived_us) / 1000000) : 0);
 	metric_set(&m_segments, (int64_t)up.usage.segments);
+	metric_set(&m_dedup, (int64_t)queued.q.dedup.n);
 	metric_set(&m_free, (int64_t)up.usage.disk_free);
 }
 
@@ -445,6 +476,7 @@ on_tick(void *arg)
 	loop_timer(queued.loop, &up.tick, TICK_MS, on_tick, NULL);
 	spool_usage(queued.spool, &up.usage);
 	spool_recycle(queued.spool);
+	dedup_expire(&queued.q.dedup, queued_now_ms());
 	maybe_checkpoint();
 	maybe_fill();
 	maybe_move();
@@ -458,6 +490,7 @@ void
 upkeep_start(void)
 {
 	up.last_ms = clock_ms();
+	queued.q.dedup.on_remove = forget_key;
 	on_tick(NULL);
 	if (!queued.recovery.fresh)
 		ckpt_begin();

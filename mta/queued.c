@@ -123,6 +123,7 @@ open_spool(struct err *e)
 	if (rc)
 		return rc;
 	queue_recovered(&queued.q, queued.spool, &queued.recovery);
+	dedup_expire(&queued.q.dedup, queued_now_ms());
 	sweep_large();
 	log_recovery(clock_us() - t);
 	return 0;

@@ -135,8 +135,8 @@ void upkeep_start(void);
 void upkeep_forget(const struct qmsg *m);
 /* At a stop: a last checkpoint, then done. */
 void upkeep_last_checkpoint(void (*done)(int code));
-/* Whether new mail may come in: 0, or the reply code. */
-unsigned upkeep_refuses(const struct tenant *t, size_t rcpts, size_t bytes);
+/* Whether new mail may come in: 0, or the reply code. exempt: only for want of room. */
+unsigned upkeep_refuses(const struct tenant *t, size_t rcpts, size_t bytes, bool exempt);
 
 /* ---- queue_admin.c ---- */
 void admin_request(struct peer *p, struct frame *f);

@@ -49,18 +49,23 @@ accept_check(const struct settings *s, struct str content, struct accept_header 
 	return (struct accept_verdict){ 0 };
 }
 
-/* RFC 5321 section 4.4. */
+/* RFC 5321 section 4.4; what the house itself makes came from no host. */
 static void
 put_trace(struct buf *b, const struct accept_request *r)
 {
 	const struct envelope *env = r->env;
 
-	buf_printf(b, "Received: from %.*s ([%s%.*s])\r\n", STR_ARG(env->client_name),
-	    str_chr(env->client_ip, ':') >= 0 ? "IPv6:" : "", STR_ARG(env->client_ip));
-	if (r->tls.n)
-		buf_printf(b, "\t(using %.*s)\r\n", STR_ARG(r->tls));
-	buf_printf(b, "\tby %.*s (Posthorn) with %s id %.*s", STR_ARG(r->settings->hostname),
-	    r->with, STR_ARG(env->trace));
+	if (env->flags & ENV_LOCAL) {
+		buf_printf(b, "Received: by %.*s (Posthorn, from %.*s) id %.*s",
+		    STR_ARG(r->settings->hostname), STR_ARG(env->client_name), STR_ARG(env->trace));
+	} else {
+		buf_printf(b, "Received: from %.*s ([%s%.*s])\r\n", STR_ARG(env->client_name),
+		    str_chr(env->client_ip, ':') >= 0 ? "IPv6:" : "", STR_ARG(env->client_ip));
+		if (r->tls.n)
+			buf_printf(b, "\t(using %.*s)\r\n", STR_ARG(r->tls));
+		buf_printf(b, "\tby %.*s (Posthorn) with %s id %.*s",
+		    STR_ARG(r->settings->hostname), r->with, STR_ARG(env->trace));
+	}
 	if (env->n_rcpts == 1)
 		buf_printf(b, "\r\n\tfor <%.*s>", STR_ARG(env->rcpts[0].address));
 	buf_printf(b, ";\r\n\t%s\r\n", clock_rfc5322());

@@ -13,7 +13,7 @@ struct accept_request {
 	const struct settings *settings;
 	const struct envelope *env;   /* size, arrived_us are filled in here */
 	struct str content;           /* the message: CRLF lines, no trace header of ours */
-	const char *with;             /* "ESMTPSA" (RFC 3848, RFC 6531 section 4.3) */
+	const char *with;             /* "ESMTPSA" (RFC 3848, RFC 6531 section 4.3); not for ENV_LOCAL */
 	struct str tls;               /* "TLSv1.3 with cipher X (256 bits)", empty without */
 	bool submitted;               /* complete Date and Message-ID (RFC 6409 section 8) */
 };

@@ -19,7 +19,7 @@ static _Atomic uint64_t pressure_delay;
 
 /* ---- codecs ---- */
 
-enum { A_ID = 1, A_OUTCOME = 2, A_SMTP = 3, A_ENHANCED = 4, A_TEXT = 5, A_RCPT = 6 };
+enum { A_ID = 1, A_OUTCOME = 2, A_SMTP = 3, A_ENHANCED = 4, A_TEXT = 5, A_RCPT = 6, A_DUPLICATE = 7 };
 
 static void
 outcome_put(struct buf *b, enum queue_outcome o, unsigned smtp, struct str enhanced, struct str text)
@@ -37,6 +37,8 @@ queue_answer_put(struct buf *b, const struct queue_answer *r)
 {
 	wire_u64(b, A_ID, r->spool_id);
 	outcome_put(b, r->outcome, r->smtp, r->enhanced, r->text);
+	if (r->duplicate)
+		wire_u64(b, A_DUPLICATE, 1);
 	for (size_t i = 0; i < r->n_rcpts; i++) {
 		const struct queue_rcpt_result *q = &r->rcpts[i];
 		size_t at = wire_begin(b, A_RCPT);
@@ -94,6 +96,8 @@ queue_answer_get(struct str body, struct arena *a, struct queue_answer *ret)
 		rc = 0;
 		if (f.tag == A_ID)
 			r.spool_id = wire_int(&f);
+		else if (f.tag == A_DUPLICATE)
+			r.duplicate = wire_int(&f) != 0;
 		else if (f.tag == A_RCPT)
 			rc = rcpt_get(f.v, &r.rcpts[r.n_rcpts++]);
 	}

@@ -29,6 +29,7 @@ struct queue_answer {
 	enum queue_outcome outcome;
 	unsigned smtp;              /* when not accepted: 452, 451, 552 ... */
 	struct str enhanced, text;
+	bool duplicate;             /* dedup_key was known: spool_id is the first message's */
 	struct queue_rcpt_result *rcpts; /* only for ENV_LMTP */
 	size_t n_rcpts;
 };
@@ -38,6 +39,11 @@ struct queue_answer {
  * chunks. 0 and *ret, or negative (no answer: the client gets 451 4.3.0). */
 int queue_accept(const struct envelope *env, const struct iovec *content, size_t n,
     struct arena *a, struct queue_answer *ret);
+
+/* A deduplication key in an envelope is remembered for QUEUE_DEDUP_MS; a message with
+ * the same key is answered with the first one's id, and not taken. */
+#define QUEUE_DEDUP_MS (24u * 3600 * 1000)
+#define QUEUE_DEDUP_KEY 64       /* bytes at most */
 
 /* What back-pressure says now: 0 go on; 1 slow down (delay new transactions by
  * *ret_delay_ms); 2 stop (452 4.3.1). Kept up to date by events. */

@@ -1,8 +1,13 @@
 /*
  * submitd as its callers see it: the inner door into the spool for mail that
  * the house's own programs make (law 3). The caller shows a ticket with
- * TICKET_SUBMIT; maild (redirects, vacation) and bounced are allowed by the
- * table and show none.
+ * TICKET_SUBMIT; maild (redirects, vacation), bounced and the admin's command
+ * are allowed by the table and show none.
+ *
+ * One request, one answer, which comes when the message is durable. The content
+ * goes inline in the frame up to WIRE_INLINE, above that as the descriptor of a
+ * memfd that is sealed against writing and shrinking, so that submitd reads it
+ * in place. All or nothing: a recipient that is refused refuses the message.
  */
 #ifndef LIB_CLIENT_SUBMIT_H
 #define LIB_CLIENT_SUBMIT_H
@@ -11,15 +16,18 @@
 
 enum {
 	MSG_SUBMIT = MSG_TYPE(ROLE_SUBMITD, 1),
-	MSG_SUBMIT_ADMIN = MSG_TYPE(ROLE_SUBMITD, 16), /* CLI: `posthorn sendmail`-like submission by the admin */
+	MSG_SUBMIT_ADMIN = MSG_TYPE(ROLE_SUBMITD, 16), /* the same, from `posthorn send` */
 };
+
+#define SUBMIT_DEDUP_MAX 512     /* bytes of a deduplication key */
 
 struct submit_request {
 	struct str ticket;          /* sealed; empty for callers the table trusts */
-	struct str sender;
+	struct str sender;          /* without brackets; empty: the null sender */
 	struct str *rcpts;
 	size_t n_rcpts;
-	struct str dedup_key;       /* kept 24 h: the same key is the same message */
+	struct str content;         /* CRLF lines; unless a descriptor goes with it */
+	struct str dedup_key;       /* kept 24 h: the same key of the same user is the same message */
 	struct str envid;
 	uint32_t ret, notify;
 	uint64_t hold_until_ms;
@@ -32,11 +40,17 @@ struct submit_answer {
 	struct str enhanced, text;
 };
 
-/* The content goes as a descriptor (a sealed memfd) that stays the caller's. */
-int submit_message(const struct submit_request *r, int content_fd, struct arena *a,
-    struct submit_answer *ret);
+/* Submits r->content, of any size. 0 and *ret (strings in a), or negative: no
+ * answer, whether it was taken is not known (ask again with the same dedup_key). */
+int submit_message(const struct submit_request *r, struct arena *a, struct submit_answer *ret);
+
+/* The two halves, for a caller that is no daemon: writes the request's fields and,
+ * for long content, makes the memfd that goes beside them (*ret_fd, the caller's;
+ * else -1). 0 or negative errno. */
+int submit_pack(const struct submit_request *r, struct buf *b, int *ret_fd);
 
 void submit_request_put(struct buf *b, const struct submit_request *r);
+/* Strings point into body; 0, -EPROTO, -ENOMEM. */
 int submit_request_get(struct str body, struct arena *a, struct submit_request *ret);
 void submit_answer_put(struct buf *b, const struct submit_answer *r);
 int submit_answer_get(struct str body, struct submit_answer *ret);

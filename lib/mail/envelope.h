@@ -54,7 +54,8 @@ struct envelope {
 	struct str extra;        /* unknown fields, TLV */
 };
 enum { ENV_SMTPUTF8 = 1, ENV_REQUIRETLS = 2, ENV_LMTP = 4 /* reply waits for the result */,
-	ENV_TLS = 8, ENV_LOCAL = 16 /* made by the house: submitd */ };
+	ENV_TLS = 8, ENV_LOCAL = 16 /* made by the house: submitd */,
+	ENV_EXEMPT = 32 /* from back-pressure: what was accepted once already */ };
 
 void envelope_put(struct buf *b, const struct envelope *e);
 /* 0 or -EPROTO. Strings point into body; arrays are in the arena. */

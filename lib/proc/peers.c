@@ -43,6 +43,7 @@ static const struct row table[] = {
 	{ ROLE_SMTPD, ROLE_DNSD, 1, 15 },
 
 	{ ROLE_SUBMITD, ROLE_AUTHD, 1, 1 },
+	{ ROLE_SUBMITD, ROLE_AUTHD, 4, 4 },    /* whether a ticket's log-in was revoked */
 	{ ROLE_SUBMITD, ROLE_FILTERD, 1, 63 },
 	{ ROLE_SUBMITD, ROLE_QUEUED, 1, 3 },
 	{ ROLE_SUBMITD, ROLE_MAILD, 2, 2 },

@@ -4,10 +4,11 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'crash'))
-from house import ANSWER, Queued, fields, num, text, u64  # noqa: E402
+from house import ANSWER, Queued, envelope, fields, num, text, u64  # noqa: E402
 
 PROGRAM = os.environ.get('QUEUED', 'mta/queued')
 SETTINGS = 'spool {\n segment-size 2M\n min-free 0\n retry-min 1s\n retry-max 2s\n}\n'
@@ -135,6 +136,70 @@ class TestQueued(unittest.TestCase):
         q.kill()
         self.start()
         self.assertEqual(self.summary()[2], 1)
+
+    def keyed(self, key, content, at=None):
+        """A message with a deduplication key: (spool id, code, duplicate)."""
+        env = envelope('a@example.test', [('u@example.test', 1)]) + text(16, key)
+        if at:
+            env += u64(13, at)
+        if len(content) <= 256 << 10:
+            ident = self.q.smtpd.call(0x301, text(1, env) + text(2, content))
+        else:
+            stream = self.q.smtpd.next_id
+            for i in range(0, len(content), 256 << 10):
+                self.q.wait(self.q.smtpd.call(0x302, u64(3, stream) + text(2, content[i:i + (256 << 10)])))
+            ident = self.q.smtpd.call(0x301, text(1, env) + u64(3, stream))
+        f = dict(fields(self.q.wait(ident)[1]))
+        return num(f[1]), num(f[3]), 7 in f
+
+    def test_dedup(self):
+        """The same key is the same message: at once, after its delivery, a kill and a clean restart."""
+        q = self.start()
+        first, code, dup = self.keyed(b'k' * 32, b'one')
+        self.assertEqual((code, dup), (250, False))
+        self.assertEqual(self.keyed(b'k' * 32, b'one'), (first, 250, True))
+        other, _, dup = self.keyed(b'K' * 32, b'two')
+        self.assertFalse(dup)
+        self.assertNotEqual(other, first)
+        large, _, _ = self.keyed(b'L', b'x' * 600000)
+        self.assertEqual(self.keyed(b'L', b'x' * 600000), (large, 250, True))
+        self.assertTrue(q.until(lambda: len(q.delivered) == 3))
+        self.assertTrue(q.until(lambda: self.summary()[2] == 0))
+        self.assertEqual(os.listdir(os.path.join(self.dir, 'spool', 'large')), [])
+        q.kill()                      # from the log's records
+        q = self.start()
+        self.assertEqual(self.keyed(b'k' * 32, b'one'), (first, 250, True))
+        self.assertEqual(q.stop(), 0) # from the checkpoint's entries
+        q = self.start()
+        self.assertEqual(self.keyed(b'k' * 32, b'one'), (first, 250, True))
+        self.assertEqual(self.keyed(b'L', b'x'), (large, 250, True))
+        self.assertEqual(q.stop(), 0) # and those of a checkpoint made of one
+        q = self.start()
+        self.assertEqual(self.keyed(b'K' * 32, b'one'), (other, 250, True))
+        self.assertEqual(q.delivered, [])
+
+    def test_dedup_in_flight(self):
+        """Many at once with one key: one message."""
+        q = self.start()
+        env = text(1, envelope('a@example.test', [('u@example.test', 1)]) + text(16, b'same'))
+        idents = [q.smtpd.call(0x301, env + text(2, b'x')) for _ in range(50)]
+        got = [dict(fields(q.wait(i)[1])) for i in idents]
+        self.assertEqual(len({num(f[1]) for f in got}), 1)
+        self.assertEqual(sum(7 in f for f in got), 49)
+        self.assertTrue(q.until(lambda: self.summary()[2] == 0))
+        self.assertEqual(len(q.delivered), 1)
+
+    def test_dedup_a_day(self):
+        """A key is over after 24 hours; a too long one is refused."""
+        q = self.start()
+        old = int((time.time() - 86400 - 5) * 1e6)
+        first, _, _ = self.keyed(b'day', b'x', old)
+        self.assertTrue(q.until(lambda: self.summary()[2] == 0))
+        self.assertTrue(q.until(lambda: not self.keyed(b'day', b'x', old)[2]))
+        got = q.wait(q.smtpd.call(0x301, text(1, envelope('a@example.test', [('u@example.test', 1)]) +
+                                              text(16, b'k' * 65)) + text(2, b'x')))
+        self.assertEqual(got[0] & 4, 4)
+        self.assertGreater(first, 0)
 
     def test_bad_frames(self):
         q = self.start()

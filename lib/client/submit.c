@@ -1,0 +1,185 @@
+/* The callers' side of submitd, and the codecs of its messages; see submit.h. */
+#include "lib/client/submit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define ANSWER_MS 600000u /* as long as queued may take, and the look-ups before */
+
+enum {
+	Q_TICKET = 1, Q_SENDER, Q_RCPT, Q_CONTENT, Q_DEDUP, Q_ENVID, Q_RET, Q_NOTIFY, Q_HOLD,
+	Q_BODY, Q_FLAGS,
+};
+enum { A_ID = 1, A_DUPLICATE, A_SMTP, A_ENHANCED, A_TEXT };
+
+static void
+put_str(struct buf *b, uint16_t tag, struct str v)
+{
+	if (v.n)
+		wire_str(b, tag, v);
+}
+
+static void
+put_u64(struct buf *b, uint16_t tag, uint64_t v)
+{
+	if (v)
+		wire_u64(b, tag, v);
+}
+
+void
+submit_request_put(struct buf *b, const struct submit_request *r)
+{
+	put_str(b, Q_TICKET, r->ticket);
+	put_str(b, Q_SENDER, r->sender);
+	for (size_t i = 0; i < r->n_rcpts; i++)
+		wire_str(b, Q_RCPT, r->rcpts[i]);
+	put_str(b, Q_CONTENT, r->content);
+	put_str(b, Q_DEDUP, r->dedup_key);
+	put_str(b, Q_ENVID, r->envid);
+	put_u64(b, Q_RET, r->ret);
+	put_u64(b, Q_NOTIFY, r->notify);
+	put_u64(b, Q_HOLD, r->hold_until_ms);
+	put_u64(b, Q_BODY, r->body);
+	put_u64(b, Q_FLAGS, r->flags);
+}
+
+int
+submit_request_get(struct str body, struct arena *a, struct submit_request *ret)
+{
+	struct submit_request r = { 0 };
+	struct wire_field f;
+	size_t n = 0;
+	int rc = wire_count(body, Q_RCPT, &n);
+
+	if (rc)
+		return rc;
+	if (n && !(r.rcpts = ARENA_ARRAY(a, struct str, n)))
+		return -ENOMEM;
+	while ((rc = wire_next(&body, &f)) > 0) {
+		switch (f.tag) {
+		case Q_TICKET: r.ticket = f.v; break;
+		case Q_SENDER: r.sender = f.v; break;
+		case Q_RCPT: r.rcpts[r.n_rcpts++] = f.v; break;
+		case Q_CONTENT: r.content = f.v; break;
+		case Q_DEDUP: r.dedup_key = f.v; break;
+		case Q_ENVID: r.envid = f.v; break;
+		case Q_RET: r.ret = (uint32_t)wire_int(&f); break;
+		case Q_NOTIFY: r.notify = (uint32_t)wire_int(&f); break;
+		case Q_HOLD: r.hold_until_ms = wire_int(&f); break;
+		case Q_BODY: r.body = (uint32_t)wire_int(&f); break;
+		case Q_FLAGS: r.flags = (uint32_t)wire_int(&f); break;
+		}
+	}
+	if (!rc)
+		*ret = r;
+	return rc;
+}
+
+void
+submit_answer_put(struct buf *b, const struct submit_answer *r)
+{
+	put_u64(b, A_ID, r->spool_id);
+	put_u64(b, A_DUPLICATE, r->duplicate);
+	wire_u64(b, A_SMTP, r->smtp);
+	put_str(b, A_ENHANCED, r->enhanced);
+	put_str(b, A_TEXT, r->text);
+}
+
+int
+submit_answer_get(struct str body, struct submit_answer *ret)
+{
+	struct submit_answer r = { 0 };
+	struct wire_field f;
+	int rc;
+
+	while ((rc = wire_next(&body, &f)) > 0) {
+		switch (f.tag) {
+		case A_ID: r.spool_id = wire_int(&f); break;
+		case A_DUPLICATE: r.duplicate = wire_int(&f) != 0; break;
+		case A_SMTP: r.smtp = (unsigned)wire_int(&f); break;
+		case A_ENHANCED: r.enhanced = f.v; break;
+		case A_TEXT: r.text = f.v; break;
+		}
+	}
+	if (rc < 0 || r.smtp < 200 || r.smtp > 599)
+		return -EPROTO;
+	*ret = r;
+	return 0;
+}
+
+/* ---- calls ---- */
+
+static int
+write_all(int fd, struct str s)
+{
+	while (s.n) {
+		ssize_t n = write(fd, s.p, s.n);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		s = str_skip(s, (size_t)n);
+	}
+	return 0;
+}
+
+static int
+sealed_memfd(struct str content)
+{
+	int fd = memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING), rc;
+
+	if (fd < 0)
+		return -errno;
+	rc = write_all(fd, content);
+	if (!rc && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
+		rc = -errno;
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int
+submit_pack(const struct submit_request *r, struct buf *b, int *ret_fd)
+{
+	struct submit_request q = *r;
+	int fd = -1;
+
+	if (q.content.n > WIRE_INLINE) {
+		fd = sealed_memfd(q.content);
+		if (fd < 0)
+			return fd;
+		q.content = STR_NULL;
+	}
+	submit_request_put(b, &q);
+	if (!b->over && b->n <= WIRE_MAX - WIRE_HEAD) {
+		*ret_fd = fd;
+		return 0;
+	}
+	if (fd >= 0)
+		close(fd);
+	return b->over ? -ENOMEM : -EMSGSIZE;
+}
+
+int
+submit_message(const struct submit_request *r, struct arena *a, struct submit_answer *ret)
+{
+	struct chan *c = chan_to(ROLE_SUBMITD, 0);
+	struct buf b = { 0 };
+	struct wire_error we;
+	struct frame f;
+	int fd = -1, rc = c ? submit_pack(r, &b, &fd) : -ENOTCONN;
+
+	if (!rc) {
+		struct iovec iov = { b.p, b.n };
+
+		rc = chan_call(c, MSG_SUBMIT, &iov, 1, fd, ANSWER_MS, a, &f, &we);
+	}
+	buf_done(&b);
+	if (fd >= 0)
+		close(fd);
+	return rc ? rc : submit_answer_get(f.body, ret);
+}
