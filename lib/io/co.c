@@ -1,7 +1,7 @@
 /*
- * Coroutines on ucontext; see co.h. Stacks are 64 KiB mappings with a guard
- * page below; the struct co stands at the top of its own stack. Ended ones are
- * kept on a list, last in first out, so that a warm stack serves next.
+ * Coroutines; see co.h. Stacks are 64 KiB mappings with a guard page below; the
+ * struct co stands at the top of its own stack. Ended ones are kept on a list,
+ * last in first out, so that a warm stack serves next.
  *
  * The sanitizers must be told of every switch: their calls stand in
  * switch_to/arrived, and nowhere else.
@@ -56,7 +56,7 @@ struct co {
 	const char *name;
 	void (*fn)(void *);
 	void *arg;
-	ucontext_t uc;
+	struct co_context context;
 	char *base;           /* of the mapping */
 	struct timer timer;
 	uint64_t since;       /* when it began to wait */
@@ -104,7 +104,7 @@ entry(void)
 #ifdef CO_TSAN
 		__tsan_switch_to_fiber(c->loop->home_fiber, 0);
 #endif
-		swapcontext(&c->uc, &c->loop->home);
+		co_context_switch(&c->context, &c->loop->home);
 #ifdef CO_ASAN
 		__sanitizer_finish_switch_fiber(c->fake_stack, &c->loop->home_stack,
 		    &c->loop->home_stack_size);
@@ -124,7 +124,7 @@ switch_out(struct co *c)
 #ifdef CO_TSAN
 	__tsan_switch_to_fiber(l->home_fiber, 0);
 #endif
-	swapcontext(&c->uc, &l->home);
+	co_context_switch(&c->context, &l->home);
 #ifdef CO_ASAN
 	__sanitizer_finish_switch_fiber(c->fake_stack, &l->home_stack, &l->home_stack_size);
 #endif
@@ -171,22 +171,13 @@ resume(struct co *c)
 	__tsan_switch_to_fiber(c->fiber, 0);
 #endif
 	l->running = c;
-	swapcontext(&l->home, &c->uc);
+	co_context_switch(&l->home, &c->context);
 	l->running = NULL;
 #ifdef CO_ASAN
 	__sanitizer_finish_switch_fiber(fake, NULL, NULL);
 #endif
 	if (c->done)
 		retire(l, c);
-}
-
-static void
-context_make(struct co *c, char *m)
-{
-	getcontext(&c->uc);
-	c->uc.uc_stack.ss_sp = m + GUARD;
-	c->uc.uc_stack.ss_size = (size_t)((char *)c - m - GUARD);
-	makecontext(&c->uc, entry, 0);
 }
 
 static struct co *
@@ -204,7 +195,7 @@ stack_new(struct loop *l)
 	}
 	c = (struct co *)(((uintptr_t)(m + GUARD + STACK) - sizeof *c) & ~(uintptr_t)63);
 	*c = (struct co){ .base = m, .loop = l };
-	context_make(c, m);
+	co_context_make(&c->context, m + GUARD, (size_t)((char *)c - m - GUARD), entry);
 #ifdef CO_TSAN
 	c->fiber = __tsan_create_fiber(0);
 #endif

@@ -4,9 +4,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <ucontext.h>
 
 #include "lib/io/co.h"
+#include "lib/io/co_context.h"
 
 struct posted {
 	struct posted *next;
@@ -35,7 +35,7 @@ struct loop {
 	struct co *idle;             /* stacks to use again */
 	unsigned n_idle;
 	unsigned n_co, max_co;
-	ucontext_t home;
+	struct co_context home;
 	void *home_fiber;            /* sanitizers */
 	const void *home_stack;
 	size_t home_stack_size;

@@ -47,7 +47,9 @@ take_fds(struct conn *c, struct msghdr *m)
 	return ok;
 }
 
-/* One read: 1 more may come, 0 nothing now, negative the end. */
+/* One read: 1 more may come, 0 nothing now, negative the end. A short read emptied
+ * the socket, and what comes later makes an edge of its own; but a read also stops
+ * short behind a descriptor. */
 static int
 read_some(struct conn *c)
 {
@@ -77,7 +79,7 @@ read_some(struct conn *c)
 	if (r == 0)
 		return -EPIPE;
 	buf_grown(&c->in, (size_t)r);
-	return 1;
+	return r == READ_CHUNK || m.msg_controllen || c->hup;
 }
 
 static bool
@@ -120,6 +122,8 @@ on_event(struct watch *w, uint32_t events)
 		conn_flush(c);
 	if (!(events & ~(uint32_t)EPOLLOUT))
 		return;
+	if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		c->hup = true;
 	while (r > 0 && c->open) {
 		int k;
 

@@ -30,7 +30,7 @@ struct conn {
 	size_t in_off;
 	int fds[CONN_FDS];
 	unsigned n_fds;
-	bool readable, reading;
+	bool hup;                /* the peer has closed: read to the end */
 
 	pthread_mutex_t lock;    /* what follows */
 	pthread_cond_t drained;
@@ -39,7 +39,7 @@ struct conn {
 	uint64_t sent;           /* bytes of the stream that have left */
 	struct conn_fd *out_fds;
 	size_t n_out_fds, cap_out_fds;
-	bool open, posted;
+	bool open;
 
 	/* The frame's body is valid during the call; its fd belongs to the callee. */
 	void (*on_frame)(struct conn *c, struct frame *f);
