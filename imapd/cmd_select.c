@@ -1,7 +1,4 @@
-/* SELECT, EXAMINE, CLOSE, UNSELECT, IDLE (RFC 3501 section 6.3.1, 6.4.2; RFC 3691,
- * 2177, 7162 section 3.1.8). */
-#include <string.h>
-
+/* SELECT (RFC 3501 section 6.3.1, RFC 7162 section 3.1.8), and what EXAMINE shares. */
 #include "imapd/commands.h"
 #include "imapd/view.h"
 
@@ -37,7 +34,7 @@ show(struct imap *c)
 	out_printf(c, "* OK [HIGHESTMODSEQ %llu] Highest\r\n", (unsigned long long)b->modseq);
 }
 
-static enum result
+enum result
 select_mailbox(struct imap *c, struct parse *p, bool readonly)
 {
 	struct wire_error we = { 0 };
@@ -66,55 +63,4 @@ enum result
 cmd_select(struct imap *c, struct parse *p)
 {
 	return select_mailbox(c, p, false);
-}
-
-enum result
-cmd_examine(struct imap *c, struct parse *p)
-{
-	return select_mailbox(c, p, true);
-}
-
-enum result
-cmd_close(struct imap *c, struct parse *p)
-{
-	struct wire_error we = { 0 };
-	struct uid_set gone;
-	uint64_t modseq;
-	int r = 0;
-
-	if (!parse_end(p))
-		return bad_args(c, p);
-	if (!c->view->readonly)
-		r = store_expunge(c->acct, c->view->mailbox, NULL, c->ar, &gone, &modseq, &we);
-	if (r < 0)
-		return no_store(c, r, &we);
-	close_mailbox(c);
-	return ok(c, "CLOSE completed");
-}
-
-enum result
-cmd_unselect(struct imap *c, struct parse *p)
-{
-	if (!parse_end(p))
-		return bad_args(c, p);
-	close_mailbox(c);
-	return ok(c, "UNSELECT completed");
-}
-
-enum result
-cmd_idle(struct imap *c, struct parse *p)
-{
-	struct wire_error we = { 0 };
-	int r = 0;
-
-	if (!parse_end(p))
-		return bad_args(c, p);
-	if (c->view && (r = view_sync(c, true, &we)) < 0)
-		return no_store(c, r, &we);
-	if (!(c->idle_tag = strndup(c->tag.p, c->tag.n)))
-		return no(c, "[UNAVAILABLE] Out of memory");
-	out_c(c, "+ idling\r\n");
-	if (c->view)
-		view_announce(c, true, NULL);
-	return R_BYE; /* the tagged line comes behind DONE */
 }

@@ -1,7 +1,4 @@
-/* STORE, COPY, MOVE, EXPUNGE and their UID forms (RFC 3501 section 6.4, RFC 4315, 6851,
- * 7162 section 3.1.3). */
-#include <errno.h>
-
+/* STORE (RFC 3501 section 6.4.6, RFC 7162 section 3.1.3). */
 #include "imapd/commands.h"
 #include "imapd/view.h"
 
@@ -49,21 +46,6 @@ store_args(struct parse *p, struct store_args *a)
 	a->op = t[i].op;
 	a->silent = t[i].silent;
 	return parse_sp(p) && parse_flags_loose(p, &a->flags) && parse_end(p);
-}
-
-/* The UIDs of the set's messages; false: *ret_answer says why not. */
-static bool
-resolve(struct imap *c, struct seq_set *set, struct uid_set *ret, enum result *ret_answer)
-{
-	if (!view_resolve(c->view, c->uid, set, c->ar)) {
-		*ret_answer = bad(c, "No message of that number");
-		return false;
-	}
-	if (view_uids(c->view, set, c->ar, ret) < 0) {
-		*ret_answer = no(c, "[LIMIT] Too many messages");
-		return false;
-	}
-	return true;
 }
 
 static uint32_t
@@ -134,7 +116,7 @@ modified(struct imap *c, const struct uid_set *refused, bool gone)
 	buf_puts(&b, "] Conditional STORE failed");
 	c->text = arena_dup(c->ar, buf_view(&b));
 	buf_done(&b);
-	return gone ? R_NO : R_OK;
+	return gone ? IMAP_NO : IMAP_OK;
 }
 
 enum result
@@ -155,7 +137,7 @@ cmd_store(struct imap *c, struct parse *p)
 		return no(c, "[READ-ONLY] Mailbox is read-only");
 	if (a.conditional)
 		enable_condstore(c);
-	if (!resolve(c, &a.set, &uids, &res))
+	if (!messages_of(c, &a.set, &uids, &res))
 		return res;
 	gone = !c->uid && view_has_ghost(c->view, &a.set);
 	if (uids.n == 0)
@@ -178,117 +160,4 @@ cmd_store(struct imap *c, struct parse *p)
 	if (gone)
 		return no(c, "[EXPUNGEISSUED] Some of the messages no longer exist");
 	return ok(c, "STORE completed");
-}
-
-/* ---- COPY and MOVE ---- */
-
-static void
-add_uids(struct buf *b, const uint32_t *v, size_t n)
-{
-	size_t i, k;
-
-	for (i = 0; i < n; i = k) {
-		for (k = i + 1; k < n && v[k] == v[k - 1] + 1; k++)
-			;
-		if (i)
-			buf_putc(b, ',');
-		buf_u64(b, v[i]);
-		if (k - i > 1) {
-			buf_putc(b, ':');
-			buf_u64(b, v[k - 1]);
-		}
-	}
-}
-
-static struct str
-copyuid(struct imap *c, const struct store_copied *d)
-{
-	struct buf b = { 0 };
-	struct str s;
-
-	buf_printf(&b, "[COPYUID %u ", d->uidvalidity);
-	add_uids(&b, d->from, d->n);
-	buf_putc(&b, ' ');
-	add_uids(&b, d->to, d->n);
-	buf_puts(&b, "] Done");
-	s = arena_dup(c->ar, buf_view(&b));
-	buf_done(&b);
-	return s;
-}
-
-static enum result
-copy(struct imap *c, struct parse *p, bool move)
-{
-	struct wire_error we = { 0 };
-	struct store_copied done = { 0 };
-	struct store_mailbox m;
-	struct seq_set set;
-	struct uid_set uids;
-	struct str name;
-	enum result res;
-	int r;
-
-	if (!parse_sp(p) || !parse_seq_set(p, &set) || !parse_sp(p) || !parse_mailbox(p, &name) ||
-	    !parse_end(p))
-		return bad_args(c, p);
-	if (move && c->view->readonly)
-		return no(c, "[READ-ONLY] Mailbox is read-only");
-	if (!resolve(c, &set, &uids, &res))
-		return res;
-	if (!c->uid && view_has_ghost(c->view, &set))
-		return no(c, "[EXPUNGEISSUED] Some of the messages no longer exist");
-	r = mailbox_find(c, name, &m, &we);
-	if (r == -ENOENT || (r == 0 && m.noselect))
-		return no(c, "[TRYCREATE] No such mailbox");
-	if (r == 0 && uids.n)
-		r = store_copy(c->acct, c->view->mailbox, &uids, m.id, move, c->ar, &done, &we);
-	if (r < 0)
-		return no_store(c, r, &we);
-	if (done.n == 0)
-		return ok(c, move ? "MOVE completed" : "COPY completed");
-	if (!move) {
-		c->text = copyuid(c, &done);
-		return R_OK;
-	}
-	out_c(c, "* OK ");
-	out_str(c, copyuid(c, &done));
-	out_c(c, "\r\n");
-	return ok(c, "MOVE completed");
-}
-
-enum result
-cmd_copy(struct imap *c, struct parse *p)
-{
-	return copy(c, p, false);
-}
-
-enum result
-cmd_move(struct imap *c, struct parse *p)
-{
-	return copy(c, p, true);
-}
-
-enum result
-cmd_expunge(struct imap *c, struct parse *p)
-{
-	struct wire_error we = { 0 };
-	struct seq_set set;
-	struct uid_set uids, gone;
-	enum result res;
-	uint64_t modseq;
-	int r;
-
-	if (c->uid && (!parse_sp(p) || !parse_seq_set(p, &set)))
-		return bad_args(c, p);
-	if (!parse_end(p))
-		return bad_args(c, p);
-	if (c->view->readonly)
-		return no(c, "[READ-ONLY] Mailbox is read-only");
-	if (c->uid && !resolve(c, &set, &uids, &res))
-		return res;
-	if (c->uid && uids.n == 0)
-		return ok(c, "EXPUNGE completed");
-	r = store_expunge(c->acct, c->view->mailbox, c->uid ? &uids : NULL, c->ar, &gone, &modseq,
-	    &we);
-	return r < 0 ? no_store(c, r, &we) : ok(c, "EXPUNGE completed");
 }

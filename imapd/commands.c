@@ -16,9 +16,12 @@ static struct command table[] = {
 	{ "CREATE", IN_AUTH | IN_SELECTED, 0, cmd_create },
 	{ "DELETE", IN_AUTH | IN_SELECTED, 0, cmd_delete },
 	{ "RENAME", IN_AUTH | IN_SELECTED, 0, cmd_rename },
+	{ "LIST", IN_AUTH | IN_SELECTED, 0, cmd_list },
+	{ "LSUB", IN_AUTH | IN_SELECTED, 0, cmd_lsub },
 	{ "SUBSCRIBE", IN_AUTH | IN_SELECTED, 0, cmd_subscribe },
 	{ "UNSUBSCRIBE", IN_AUTH | IN_SELECTED, 0, cmd_unsubscribe },
 	{ "STATUS", IN_AUTH | IN_SELECTED, 0, cmd_status },
+	{ "APPEND", IN_AUTH | IN_SELECTED, 0, cmd_append },
 	{ "IDLE", IN_AUTH | IN_SELECTED, CMD_SYNC, cmd_idle },
 	{ "CHECK", IN_SELECTED, CMD_SYNC, cmd_check },
 	{ "CLOSE", IN_SELECTED, 0, cmd_close },
@@ -50,5 +53,6 @@ capabilities(struct imap *c, struct buf *b)
 		buf_puts(b, login_allowed(c) ? " AUTH=PLAIN AUTH=LOGIN" : " LOGINDISABLED");
 		return;
 	}
-	buf_puts(b, " IDLE NAMESPACE UIDPLUS MOVE UNSELECT CONDSTORE");
+	buf_puts(b, " IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN LIST-EXTENDED SPECIAL-USE"
+	    " CONDSTORE");
 }

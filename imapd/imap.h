@@ -16,12 +16,16 @@
 #include "lib/io/session.h"
 #include "lib/proc/metrics.h"
 
+struct append;
+struct tree;
 struct view;
+
+enum { IMAP_COMMAND_MAX = 1 << 20 }; /* bytes of a command after log-in, without an APPEND's message */
 
 enum { IN_NONAUTH = 1, IN_AUTH = 2, IN_SELECTED = 4, IN_ANY = 7 };
 
 /* The answer of a command. */
-enum result { R_OK, R_NO, R_BAD, R_BYE /* no tagged line: it is out already, comes later, or the connection ends */ };
+enum result { IMAP_OK, IMAP_NO, IMAP_BAD, IMAP_BYE /* no tagged line: it is out already, comes later, or the connection ends */ };
 
 enum {
 	CMD_NO_EXPUNGE = 1,  /* no EXPUNGE while it runs (RFC 3501 section 7.4.1) */
@@ -75,6 +79,14 @@ struct imap {
 	struct view *view;         /* the selected mailbox */
 
 	char *idle_tag;            /* IDLE is running */
+	struct append *append;     /* APPEND's message is on its way in */
+
+	/* A command that is refused before all of it has come: the answer waits for
+	 * its end, since the client sends the rest unasked (RFC 7888 section 4). */
+	uint64_t skip;             /* bytes of its literal still to come */
+	char *late_tag;
+	enum result late;
+	const char *late_text;
 
 	/* while a command runs */
 	struct arena *ar;
@@ -151,11 +163,21 @@ void account_changed(uint64_t account);
 enum result log_in(struct imap *c, struct str mech, struct str user, struct str password,
     struct str authzid);
 bool login_allowed(const struct imap *c);
-/* Attaches again when the handle is void; R_OK or an answer. */
+/* A fresh ticket when the old one ends soon or authd has news. False: revoked. */
+bool account_renew(struct imap *c);
+/* Attaches again when the handle is void; IMAP_OK or an answer. */
 enum result store_ready(struct imap *c);
 /* Finds a mailbox by name: its row in *ret (strings in the command's arena). */
 int mailbox_find(struct imap *c, struct str name, struct store_mailbox *ret,
     struct wire_error *we);
+/* All names; IMAP_OK or an answer. */
+enum result mailbox_tree(struct imap *c, struct tree *ret);
+/* cmd_append.c. Whether the literal just announced is the message of an APPEND; IMAP_OK:
+ * its bytes go to append_take, which takes from the front of *in, false: it has all. */
+bool append_announced(const struct cmdbuf *cmd);
+enum result append_begin(struct imap *c, struct parse *p, uint64_t size);
+bool append_take(struct imap *c, struct str *in);
+void append_free(struct append **a);
 /* Sends "+ text CRLF" and flushes. 0 or negative. */
 int continuation(struct imap *c, const char *text);
 /* Reads one line into the arena, without its CRLF; at most max bytes. */

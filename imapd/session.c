@@ -14,16 +14,14 @@
 #include "imapd/view.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "lib/client/auth.h"
 #include "lib/io/co.h"
 
 enum {
 	CMD_MAX_NONAUTH = 16 << 10,
-	CMD_MAX = 1 << 20,
 	ARENA_MAX = 64 << 20,
 	BADS_MAX = 20,
+	SKIP_MAX = 256 << 20,
 	TICK_MS = 4 * 60 * 1000,
-	RENEW_MS = 6 * 60 * 1000,  /* before the ticket ends */
 	FREEZE_ROWS = 256,
 	BREATH_US = 3000,
 };
@@ -31,6 +29,8 @@ enum {
 struct imap_limits imap_limits;
 static struct list sessions = LIST_INIT(sessions);
 static struct metric sessions_now = METRIC_GAUGE("imap_sessions", NULL, "Open IMAP sessions");
+static struct metric bad_commands = METRIC_COUNTER("imap_bad_commands_total", NULL,
+    "IMAP commands answered with BAD, unknown ones among them");
 static unsigned n_sessions;
 
 /* ---- birth and death ---- */
@@ -69,6 +69,7 @@ imap_close(struct session *s)
 
 	list_remove(&c->link);
 	view_close(&c->view);
+	append_free(&c->append);
 	store_detach(&c->acct);
 	arena_free(&c->ar);
 	cmdbuf_done(&c->cmd);
@@ -76,6 +77,7 @@ imap_close(struct session *s)
 	buf_done(&c->ticket);
 	free(c->user);
 	free(c->idle_tag);
+	free(c->late_tag);
 	free(c);
 	metric_set(&sessions_now, --n_sessions);
 }
@@ -86,7 +88,7 @@ account_changed(uint64_t account)
 	struct imap *c;
 
 	LIST_FOREACH(c, &sessions, struct imap, link)
-		if (c->acct && (!account || c->account == account)) {
+		if (c->user && (!account || c->account == account)) {
 			c->recheck = true;
 			if (account)
 				session_poke(c->s);
@@ -105,19 +107,19 @@ answer(struct imap *c, enum result r, const char *text)
 enum result
 ok(struct imap *c, const char *text)
 {
-	return answer(c, R_OK, text);
+	return answer(c, IMAP_OK, text);
 }
 
 enum result
 no(struct imap *c, const char *text)
 {
-	return answer(c, R_NO, text);
+	return answer(c, IMAP_NO, text);
 }
 
 enum result
 bad(struct imap *c, const char *text)
 {
-	return answer(c, R_BAD, text);
+	return answer(c, IMAP_BAD, text);
 }
 
 enum result
@@ -137,7 +139,7 @@ bye(struct imap *c, const char *fmt, ...)
 	out_c(c, "\r\n");
 	va_end(ap);
 	c->bye = true;
-	return R_BYE;
+	return IMAP_BYE;
 }
 
 enum result
@@ -210,152 +212,6 @@ breathe(struct imap *c)
 	c->breath_us = clock_us();
 }
 
-/* ---- the account ---- */
-
-bool
-login_allowed(const struct imap *c)
-{
-	return c->tls || (c->on.plaintext_auth && !c->on.tls_required);
-}
-
-static void
-on_event(void *arg, uint32_t mailbox, uint64_t modseq)
-{
-	struct imap *c = arg;
-
-	if (mailbox == 0)
-		c->acct_void = true;
-	else if (c->view && c->view->mailbox == mailbox)
-		c->view->news = true;
-	else
-		return;
-	if (c->idle_tag)
-		session_poke(c->s);
-}
-
-static enum result
-take_account(struct imap *c, const struct login_answer *a)
-{
-	unsigned handles = 0;
-	struct err e;
-	int r;
-
-	r = store_attach(a->ticket, a->slot, on_event, c, &c->acct, &handles, &e);
-	if (r < 0) {
-		LOG_WARN("imap.attach_failed", L_STR("user", a->user), L_C("why", e.text));
-		return no(c, "[UNAVAILABLE] Mail store is not available, try again");
-	}
-	if (imap_limits.per_user && handles > imap_limits.per_user) {
-		store_detach(&c->acct);
-		return no(c, "[LIMIT] Too many connections of this user");
-	}
-	c->account = a->account;
-	c->slot = a->slot;
-	c->user = strndup(a->user.p, a->user.n);
-	buf_clear(&c->ticket);
-	buf_str(&c->ticket, a->ticket);
-	c->ticket_expires_ms = a->ticket_expires_ms;
-	c->state = IN_AUTH;
-	c->cmd.max = CMD_MAX;
-	c->cmd.b.max = CMD_MAX + 2;
-	LOG_INFO("imap.login", L_STR("user", a->user), L_C("client", session_peer_text(c->s)),
-	    L_U64("tls", c->tls));
-	return R_OK;
-}
-
-enum result
-log_in(struct imap *c, struct str mech, struct str user, struct str password, struct str authzid)
-{
-	struct login_request q = { .mech = mech, .user = user, .password = password,
-		.authzid = authzid, .service = STR("imap"), .tls = c->tls,
-		.client_ip = str_c(session_peer_text(c->s)) };
-	struct login_answer a = { 0 };
-	struct buf b = { 0 };
-	enum result r;
-
-	if (auth_login(&q, c->ar, &a) < 0 || (!a.ok && a.temporary))
-		return no(c, "[UNAVAILABLE] Log-in is not available, try again");
-	if (!a.ok) {
-		LOG_INFO("imap.login_failed", L_STR("user", user),
-		    L_C("client", session_peer_text(c->s)), L_STR("why", a.text));
-		return no(c, "[AUTHENTICATIONFAILED] Authentication failed");
-	}
-	if ((r = take_account(c, &a)) != R_OK)
-		return r;
-	buf_puts(&b, "[CAPABILITY ");
-	capabilities(c, &b);
-	buf_puts(&b, "] Logged in");
-	c->text = arena_dup(c->ar, buf_view(&b));
-	buf_done(&b);
-	return R_OK;
-}
-
-/* A fresh ticket when the old one ends soon or authd has news. False: revoked. */
-static bool
-renew(struct imap *c)
-{
-	uint64_t now = clock_real_us() / 1000;
-	struct login_answer a = { 0 };
-	struct wire_error we = { 0 };
-	int r;
-
-	if (!c->acct || (!c->recheck && now + RENEW_MS < c->ticket_expires_ms))
-		return true;
-	r = auth_renew(buf_view(&c->ticket), c->ar, &a);
-	if (r == -EACCES || (r == 0 && !a.ok && !a.temporary))
-		return false;
-	if (r < 0 || !a.ok)
-		return true; /* authd is away: the old ticket still holds for a while */
-	c->recheck = false;
-	buf_clear(&c->ticket);
-	buf_str(&c->ticket, a.ticket);
-	c->ticket_expires_ms = a.ticket_expires_ms;
-	if (!c->acct_void && store_renew(c->acct, a.ticket, &we) == -ESTALE)
-		c->acct_void = true;
-	return true;
-}
-
-enum result
-store_ready(struct imap *c)
-{
-	struct wire_error we = { 0 };
-	struct err e;
-	int r;
-
-	if (c->acct_void) {
-		if (c->view)
-			view_freeze(c->view);
-		store_detach(&c->acct);
-		r = store_attach(buf_view(&c->ticket), c->slot, on_event, c, &c->acct, NULL, &e);
-		if (r == -EACCES)
-			return bye(c, "[UNAVAILABLE] Account is not available any more");
-		if (r < 0)
-			return no(c, "[UNAVAILABLE] Mail store is not available, try again");
-		c->acct_void = false;
-	}
-	if (!c->view || c->view->box)
-		return R_OK;
-	r = view_thaw(c, c->view, &we);
-	if (r == -ENOENT)
-		return bye(c, "Selected mailbox is gone");
-	return r < 0 ? no_store(c, r, &we) : R_OK;
-}
-
-int
-mailbox_find(struct imap *c, struct str name, struct store_mailbox *ret, struct wire_error *we)
-{
-	struct store_mailbox *v;
-	size_t n, i;
-	int r = store_list(c->acct, c->ar, &v, &n, we);
-
-	for (i = 0; r == 0 && i < n; i++)
-		if (str_eq(v[i].name, name)) {
-			*ret = v[i];
-			return v[i].id ? 0 : -ENOENT;
-		}
-	return r < 0 ? r : -ENOENT;
-}
-
 void
 close_mailbox(struct imap *c)
 {
@@ -403,7 +259,7 @@ count(struct imap *c, enum result r, uint64_t began)
 	struct command *d = c->def;
 	struct str labels;
 
-	if (!d || r == R_BYE)
+	if (!d || r == IMAP_BYE)
 		return;
 	if (!d->count[r]) {
 		labels = arena_printf(c->ar, "cmd=\"%s\",result=\"%s\"", d->name, words[r]);
@@ -421,39 +277,12 @@ count(struct imap *c, enum result r, uint64_t began)
 		metric_observe_us(d->seconds, clock_us() - began);
 }
 
-static enum result
-run_command(struct imap *c, struct parse *p)
-{
-	struct str name;
-	enum result r;
-
-	if (!parse_sp(p) || !parse_atom(p, &name))
-		return bad(c, "Missing command");
-	if (str_ieq(name, STR("UID"))) {
-		c->uid = true;
-		if (!parse_sp(p) || !parse_atom(p, &name))
-			return bad(c, "Missing command behind UID");
-	}
-	if (!(c->def = command_find(name, c->uid)))
-		return bad(c, "Unknown command");
-	if (!(c->def->states & c->state))
-		return bad(c, c->state == IN_NONAUTH ? "Log in first" :
-			c->def->states == IN_SELECTED ? "Select a mailbox first" :
-							"Not possible after log-in");
-	if (c->acct && !renew(c))
-		return bye(c, "[UNAVAILABLE] Account is not available any more");
-	if (c->acct && c->def->states != IN_ANY && (r = store_ready(c)) != R_OK)
-		return r;
-	r = c->def->run(c, p);
-	return r == R_OK || r == R_NO ? news(c, r) : r;
-}
-
 static void
 tagged(struct imap *c, enum result r)
 {
 	static const char *const words[] = { " OK ", " NO ", " BAD " };
 
-	if (r == R_BYE)
+	if (r == IMAP_BYE)
 		return;
 	if (c->tag.p)
 		out_str(c, c->tag);
@@ -462,7 +291,9 @@ tagged(struct imap *c, enum result r)
 	out_c(c, words[r]);
 	out_str(c, c->text);
 	out_c(c, "\r\n");
-	c->bads = r == R_BAD ? c->bads + 1 : 0;
+	if (r == IMAP_BAD)
+		metric_add(&bad_commands, 1);
+	c->bads = r == IMAP_BAD ? c->bads + 1 : 0;
 	if (c->bads > BADS_MAX)
 		bye(c, "Too many bad commands");
 }
@@ -481,14 +312,48 @@ begin(struct imap *c)
 static void
 end(struct imap *c)
 {
+	append_free(&c->append);
 	out_flush(c);
 	cmdbuf_reset(&c->cmd);
 	arena_reset(c->ar);
 }
 
-/* The whole command in cmd, or (why given) one that was refused. */
+/* The state of a command that runs: whether this one may, and the account is there. */
+static enum result
+admitted(struct imap *c)
+{
+	if (!(c->def->states & c->state))
+		return bad(c, c->state == IN_NONAUTH ? "Log in first" :
+			c->def->states == IN_SELECTED ? "Select a mailbox first" :
+							"Not possible after log-in");
+	if (!account_renew(c))
+		return bye(c, "[UNAVAILABLE] Account is not available any more");
+	return c->user && c->def->states != IN_ANY ? store_ready(c) : IMAP_OK;
+}
+
+static enum result
+run_command(struct imap *c, struct parse *p)
+{
+	struct str name;
+	enum result r;
+
+	if (!parse_sp(p) || !parse_atom(p, &name))
+		return bad(c, "Missing command");
+	if (str_ieq(name, STR("UID"))) {
+		c->uid = true;
+		if (!parse_sp(p) || !parse_atom(p, &name))
+			return bad(c, "Missing command behind UID");
+	}
+	if (!(c->def = command_find(name, c->uid)))
+		return bad(c, "Unknown command");
+	if ((r = admitted(c)) != IMAP_OK)
+		return r;
+	r = c->def->run(c, p);
+	return r == IMAP_OK || r == IMAP_NO ? news(c, r) : r;
+}
+
 static void
-serve(struct imap *c, const char *why)
+serve(struct imap *c)
 {
 	uint64_t began = clock_us();
 	struct parse p;
@@ -499,21 +364,117 @@ serve(struct imap *c, const char *why)
 		return;
 	}
 	parse_init(&p, buf_view(&c->cmd.b), c->ar);
-	if (!parse_tag(&p, &c->tag))
-		r = bad(c, "Invalid tag");
-	else if (why)
-		r = bad(c, why);
-	else
-		r = run_command(c, &p);
+	r = parse_tag(&p, &c->tag) ? run_command(c, &p) : bad(c, "Invalid tag");
 	tagged(c, r);
 	count(c, r, began);
 	end(c);
 }
 
+/* ---- commands that do not come to their end ---- */
+
+/* The answer to a command that was refused on its way. */
 static void
-serve_idle_end(struct imap *c)
+answer_late(struct imap *c)
 {
-	bool done = str_ieq(buf_view(&c->cmd.b), STR("DONE"));
+	char *tag = c->late_tag;
+
+	if (!begin(c) || !tag) {
+		c->bye = true;
+		return;
+	}
+	c->late_tag = NULL;
+	c->tag = str_c(tag);
+	c->text = str_c(c->late_text);
+	tagged(c, c->late);
+	end(c);
+	free(tag);
+}
+
+/* More of a refused command comes if its literal is non-synchronizing. */
+static void
+await_end(struct imap *c)
+{
+	if (!c->cmd.plus) {
+		answer_late(c);
+		return;
+	}
+	c->skip = c->cmd.literal;
+	append_free(&c->append);
+	cmdbuf_reset(&c->cmd);
+	if (c->skip > SKIP_MAX)
+		bye(c, "[TOOBIG] Literal is too large");
+}
+
+/* Refuses the command in cmd, with answer r and c->text, when it has come to its end. */
+static void
+refuse(struct imap *c, enum result r)
+{
+	struct str tag = STR_NULL;
+	struct parse p;
+
+	parse_init(&p, buf_view(&c->cmd.b), c->ar);
+	if (!parse_tag(&p, &tag))
+		tag = STR("*");
+	free(c->late_tag);
+	c->late_tag = strndup(tag.p, tag.n);
+	c->late = r;
+	c->late_text = c->text.p;
+	await_end(c);
+}
+
+static void
+refuse_bad(struct imap *c, const char *why)
+{
+	if (begin(c))
+		refuse(c, bad(c, why));
+	else
+		c->bye = true;
+}
+
+/* The message of an APPEND is announced. */
+static void
+serve_append(struct imap *c)
+{
+	struct parse p;
+	struct str name;
+	enum result r;
+
+	if (!begin(c)) {
+		c->bye = true;
+		return;
+	}
+	parse_init(&p, buf_view(&c->cmd.b), c->ar);
+	parse_tag(&p, &c->tag);
+	parse_sp(&p);
+	parse_atom(&p, &name);
+	c->def = command_find(name, false);
+	r = admitted(c);
+	if (r == IMAP_OK)
+		r = append_begin(c, &p, c->cmd.literal);
+	if (r != IMAP_OK && r != IMAP_BYE)
+		refuse(c, r);
+	else if (r == IMAP_OK && !c->cmd.plus)
+		continuation(c, "OK");
+	out_flush(c);
+}
+
+/* A literal is announced: asks for it, or refuses. */
+static void
+serve_literal(struct imap *c)
+{
+	if (c->append)
+		refuse_bad(c, "Only one message at a time");
+	else if (append_announced(&c->cmd))
+		serve_append(c);
+	else if (!cmdbuf_accept(&c->cmd))
+		refuse_bad(c, "[TOOBIG] Literal is too large");
+	else if (!c->cmd.plus)
+		continuation(c, "OK");
+}
+
+static void
+serve_idle_end(struct imap *c, bool done)
+{
 	char *tag = c->idle_tag;
 
 	if (!begin(c))
@@ -525,22 +486,23 @@ serve_idle_end(struct imap *c)
 	free(tag);
 }
 
-/* A literal is announced: asks for it, or refuses. */
+/* What the client sent so far is a command, or part of one. */
 static void
-serve_literal(struct imap *c)
+served(struct imap *c, enum cmdbuf_state st)
 {
-	bool fits = cmdbuf_accept(&c->cmd);
-
-	if (fits && c->cmd.plus)
+	if (st == CMDBUF_MORE)
 		return;
-	if (fits) {
-		continuation(c, "OK");
-		return;
-	}
-	serve(c, "[TOOBIG] Literal is too large");
-	if (c->cmd.plus)
-		bye(c, "[TOOBIG] Literal is too large"); /* its bytes come unasked */
-	out_flush(c);
+	if (c->idle_tag)
+		serve_idle_end(c, st == CMDBUF_DONE &&
+		    str_ieq(buf_view(&c->cmd.b), STR("DONE")));
+	else if (c->late_tag)
+		await_end(c);
+	else if (st == CMDBUF_LITERAL)
+		serve_literal(c);
+	else if (st == CMDBUF_REFUSED)
+		refuse_bad(c, c->cmd.why);
+	else
+		serve(c);
 }
 
 /* ---- the session ---- */
@@ -586,27 +548,31 @@ park(struct imap *c)
 	return SESSION_PARK;
 }
 
+/* Takes from the front of *in what belongs to a literal that is not gathered. */
+static bool
+literal_take(struct imap *c, struct str *in)
+{
+	size_t n = c->skip < in->n ? (size_t)c->skip : in->n;
+
+	if (c->skip == 0)
+		return append_take(c, in);
+	c->skip -= n;
+	*in = str_skip(*in, n);
+	return true;
+}
+
 static enum session_next
 input(struct imap *c)
 {
-	struct str in, rest;
 	enum cmdbuf_state st;
+	struct str in, rest;
 
 	c->last_input_ms = clock_ms();
 	while (!c->bye && (in = stream_peek(c->st)).n) {
 		rest = in;
-		st = cmdbuf_feed(&c->cmd, &rest);
+		st = literal_take(c, &rest) ? CMDBUF_MORE : cmdbuf_feed(&c->cmd, &rest);
 		stream_consume(c->st, in.n - rest.n);
-		if (st == CMDBUF_LITERAL)
-			serve_literal(c);
-		else if (st == CMDBUF_REFUSED) {
-			serve(c, c->cmd.why);
-			if (c->cmd.plus)
-				bye(c, "Command is too long");
-		} else if (st == CMDBUF_DONE && c->idle_tag)
-			serve_idle_end(c);
-		else if (st == CMDBUF_DONE)
-			serve(c, NULL);
+		served(c, st);
 	}
 	out_flush(c);
 	return park(c);
@@ -619,11 +585,11 @@ poked(struct imap *c)
 	struct wire_error we = { 0 };
 	int r;
 
-	if (!begin(c) || !renew(c))
+	if (!begin(c) || !account_renew(c))
 		return goodbye(c, "[UNAVAILABLE] Account is not available any more");
 	if (!c->idle_tag || !c->view)
 		return park(c);
-	if (store_ready(c) == R_OK) {
+	if (store_ready(c) == IMAP_OK) {
 		r = view_sync(c, false, &we);
 		if (r == -ENOENT || c->view->lost_ghosts)
 			return goodbye(c, "Selected mailbox is gone");
@@ -645,7 +611,7 @@ idled(struct imap *c)
 		    ? goodbye(c, "[UNAVAILABLE] Log-in took too long") : park(c);
 	if (now - c->last_input_ms >= imap_limits.idle_ms)
 		return goodbye(c, "Autologout; idle for too long");
-	if (!begin(c) || !renew(c))
+	if (!begin(c) || !account_renew(c))
 		return goodbye(c, "[UNAVAILABLE] Account is not available any more");
 	if (c->idle_tag)
 		out_c(c, "* OK Still here\r\n");
