@@ -7,8 +7,10 @@
  */
 #include "mta/master.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -278,6 +280,63 @@ make_dir(struct str path, struct err *e)
 	return 0;
 }
 
+/* The files of a folder that root made, such as a directory that was filled before
+ * the first start. */
+static int
+give_files(int dirfd, uid_t uid, gid_t gid)
+{
+	int fd = fcntl(dirfd, F_DUPFD_CLOEXEC, 10), r = 0;
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *f;
+
+	if (!d)
+		return -errno;
+	while (!r && (f = readdir(d)))
+		if (f->d_type == DT_REG && fchownat(dirfd, f->d_name, uid, gid, AT_SYMLINK_NOFOLLOW))
+			r = -errno;
+	closedir(d);
+	return r;
+}
+
+/* A folder that a role keeps its files in: made if need be, and the role's own when
+ * it has a system user. What is not root's stays as it is. */
+static int
+make_dir_of(struct str path, enum role role, struct err *e)
+{
+	char user[64], p[4096];
+	const struct passwd *pw;
+	struct stat st;
+	int fd, r = make_dir(path, e);
+
+	if (r || getuid() || !master.settings->user_prefix.n)
+		return r;
+	role_user(role, user);
+	snprintf(p, sizeof p, "%.*s", STR_ARG(path));
+	if (!(pw = getpwnam(user)))
+		return err_set(e, -ENOENT, "there is no system user %s (see user-prefix)", user);
+	fd = open(p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st))
+		r = -errno;
+	else if (!st.st_uid && (fchmod(fd, 0700) || fchown(fd, pw->pw_uid, pw->pw_gid)))
+		r = -errno;
+	else if (!st.st_uid)
+		r = give_files(fd, pw->pw_uid, pw->pw_gid);
+	if (fd >= 0)
+		close(fd);
+	return r ? err_sys(e, r, "cannot give %s to %s", p, user) : 0;
+}
+
+static int
+make_dirs(const struct settings *s, struct err *e)
+{
+	int r = make_dir(s->base_dir, e);
+
+	r = r ? r : make_dir(s->run_dir, e);
+	r = r ? r : make_dir_of(s->spool_dir, ROLE_QUEUED, e);
+	r = r ? r : make_dir_of(s->store_dir, ROLE_MAILD, e);
+	return r ? r : make_dir_of(s->dir_dir, ROLE_AUTHD, e);
+}
+
 static int
 take_lock(struct err *e)
 {
@@ -302,8 +361,7 @@ start(struct err *e)
 	struct buf pem = { .max = WIRE_MAX };
 	int r;
 
-	if (make_dir(s->base_dir, e) || make_dir(s->run_dir, e) || make_dir(s->spool_dir, e) ||
-	    make_dir(s->store_dir, e) || make_dir(s->dir_dir, e) || take_lock(e))
+	if (make_dirs(s, e) || take_lock(e))
 		return e->code;
 	master.loop = loop_new(e);
 	if (!master.loop || signals_start(e))

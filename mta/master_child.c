@@ -122,6 +122,14 @@ program_path(const struct program *p, char out[static PATH_MAX])
 	return access(out, X_OK) == 0 ? 0 : -errno;
 }
 
+void
+role_user(enum role r, char out[static 64])
+{
+	*out = '\0';
+	if (getuid() == 0 && master.settings->user_prefix.n)
+		snprintf(out, 64, "%.*s-%s", STR_ARG(master.settings->user_prefix), role_name(r));
+}
+
 /* ---- frames ---- */
 
 void
@@ -142,13 +150,11 @@ static void
 send_self(struct master_child *c)
 {
 	struct buf b = { 0 };
-	char user[64] = "";
+	char user[64];
 
+	role_user(c->program->role, user);
 	wire_u64(&b, SU_INSTANCE, c->instance);
 	wire_u64(&b, SU_NUMBER, c->number);
-	if (getuid() == 0 && master.settings->user_prefix.n)
-		snprintf(user, sizeof user, "%.*s-%s", STR_ARG(master.settings->user_prefix),
-		    role_name(c->program->role));
 	wire_str(&b, SU_USER, str_c(user));
 	if (c->program->ticket_key)
 		wire_str(&b, SU_KEY, str_from(master.key, sizeof master.key));

@@ -98,10 +98,7 @@ answer_status(struct admin *a)
 	for (size_t i = 0; i < master.n_children; i++) {
 		struct master_child *c = &master.children[i];
 
-		snprintf(users[i], sizeof users[i], "%s", "");
-		if (getuid() == 0 && master.settings->user_prefix.n)
-			snprintf(users[i], sizeof users[i], "%.*s-%s",
-			    STR_ARG(master.settings->user_prefix), role_name(c->program->role));
+		role_user(c->program->role, users[i]);
 		procs[i] = (struct master_proc){ .role = str_c(role_name(c->program->role)),
 			.instance = c->instance, .state = state_of(c), .pid = (uint64_t)c->pid,
 			.uptime_ms = c->pid ? clock_ms() - c->started_ms : 0, .restarts = c->restarts,

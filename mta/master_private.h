@@ -83,6 +83,8 @@ void listeners_close_unkept(void);
 int control_socket(const struct settings *s, enum role r, unsigned n, struct err *e);
 
 /* master_child.c */
+/* The system user that a role runs under; "" when the uid is kept. */
+void role_user(enum role r, char out[static 64]);
 int children_plan(const struct settings *s, struct err *e);
 int child_start(struct master_child *c, struct err *e);
 void child_exited(pid_t pid, int status);

@@ -394,6 +394,10 @@ class House:
     def queue(self):
         return self.json('queue', 'summary')
 
+    def wait_queue_empty_but(self, n, seconds=PATIENCE):
+        """Until at most n messages are queued, which stay."""
+        wait_for('a queue of at most %d' % n, lambda: self.queue()['messages'] <= n, seconds)
+
     def wait_queue_empty(self, seconds=PATIENCE):
         wait_for('an empty queue', lambda: self.queue()['messages'] == 0, seconds)
 
@@ -532,6 +536,11 @@ def make_house(request):
 def house(make_house):
     """A started instance without accounts."""
     return make_house()
+
+
+def need_root():
+    if os.getuid():
+        pytest.skip('only as root')
 
 
 def need(program):
