@@ -17,153 +17,55 @@
 
 #include "lib/base/clock.h"
 #include "lib/client/auth_admin.h"
-#include "lib/proc/setup.h"
+#include "tests/mta/play.h"
 
 static const unsigned char key[SETUP_KEY] = "0123456789abcdef0123456789abcde";
 static char dir[64];
-static pid_t pid;
-static int master, imapd, smtpd, cli;
-static struct arena *arena;
-
-/* ---- frames over plain sockets ---- */
+static struct play play;
+static int imapd, smtpd, cli;
 
 static void
-send_frame(int to, uint16_t type, uint64_t id, const struct buf *b, int fd)
+configure(void)
 {
-	char head[WIRE_HEAD], control[CMSG_SPACE(sizeof fd)] = { 0 };
-	struct iovec iov[2] = { { head, sizeof head }, { b ? b->p : NULL, b ? b->n : 0 } };
-	struct msghdr m = { .msg_iov = iov, .msg_iovlen = 2 };
+	struct buf text = { 0 };
 
-	wire_head(head, type, fd >= 0 ? WIRE_FD : 0, id, iov[1].iov_len);
-	if (fd >= 0) {
-		m.msg_control = control;
-		m.msg_controllen = sizeof control;
-		*CMSG_FIRSTHDR(&m) = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
-			.cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof fd) };
-		memcpy(CMSG_DATA(CMSG_FIRSTHDR(&m)), &fd, sizeof fd);
-	}
-	assert_int_equal(sendmsg(to, &m, MSG_NOSIGNAL), sizeof head + iov[1].iov_len);
-	if (fd >= 0)
-		close(fd);
-}
-
-static void
-read_full(int fd, char *p, size_t n)
-{
-	for (size_t got = 0; got < n;) {
-		ssize_t r = read(fd, p + got, n - got);
-
-		assert_true(r > 0);
-		got += (size_t)r;
-	}
-}
-
-static struct frame
-read_frame(int from)
-{
-	struct frame f = { .fd = -1 };
-	char head[WIRE_HEAD], *whole;
-	size_t n;
-
-	read_full(from, head, sizeof head);
-	n = le32_get(head) + 4;
-	assert_true(n >= WIRE_HEAD && n <= WIRE_MAX);
-	whole = arena_alloc(arena, n);
-	memcpy(whole, head, sizeof head);
-	read_full(from, whole + WIRE_HEAD, n - WIRE_HEAD);
-	assert_int_equal(wire_parse(str_from(whole, n), &f), n);
-	return f;
-}
-
-/* The answer to a request; events that come before it are skipped. */
-static struct frame
-call(int fd, uint16_t type, struct buf *b)
-{
-	static uint64_t id;
-	struct frame f;
-
-	send_frame(fd, type, ++id, b, -1);
-	buf_done(b);
-	do
-		f = read_frame(fd);
-	while (f.id != id);
-	return f;
-}
-
-/* ---- setting up ---- */
-
-static int
-channel(enum role role, uint64_t number)
-{
-	struct buf b = { 0 };
-	int sv[2];
-
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
-	setsockopt(sv[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 20, 0 }, sizeof(struct timeval));
-	wire_u64(&b, SU_ROLE, role);
-	wire_u64(&b, SU_INSTANCE, 0);
-	wire_u64(&b, SU_NUMBER, number);
-	send_frame(master, SETUP_CALLER, 0, &b, sv[1]);
-	buf_done(&b);
-	return sv[0];
-}
-
-static void
-set_up(void)
-{
-	struct buf b = { 0 }, text = { 0 };
-
-	wire_u64(&b, SU_INSTANCE, 0);
-	wire_u64(&b, SU_NUMBER, 1);
-	wire_str(&b, SU_KEY, str_from(key, sizeof key));
-	send_frame(master, SETUP_SELF, 0, &b, -1);
-	buf_clear(&b);
 	buf_printf(&text, "config 1\nhostname mx.example.test\nbase-dir %s\ndomain example.test\n"
 	    "auth { password-cost 1 }\nlisten smtp { address 127.0.0.1 }\n", dir);
-	wire_str(&b, SU_TEXT, buf_view(&text));
-	send_frame(master, SETUP_CONFIG, 0, &b, -1);
-	imapd = channel(ROLE_IMAPD, 77);
-	smtpd = channel(ROLE_SMTPD, 78);
-	cli = channel(ROLE_CLI, 0);
-	send_frame(master, SETUP_GO, 0, NULL, -1);
-	buf_done(&b);
+	play_config(&play, buf_cstr(&text));
 	buf_done(&text);
 }
 
 static int
 setup(void **st)
 {
-	int sv[2];
+	static const enum role none[] = { ROLE_MAX };
 
 	strcpy(dir, "/tmp/posthorn-authd-XXXXXX");
-	arena = arena_new(0);
-	if (!mkdtemp(dir) || !arena || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv))
+	if (!mkdtemp(dir))
 		return -1;
-	pid = fork();
-	if (!pid) {
-		dup2(sv[1], SETUP_FD);
-		execl("mta/authd", "authd", (char *)NULL);
-		_exit(127);
-	}
-	close(sv[1]);
-	master = sv[0];
-	setsockopt(master, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 20, 0 }, sizeof(struct timeval));
-	set_up();
-	return read_frame(master).type == SETUP_READY ? 0 : -1;
+	play_start(&play, "mta/authd", key, none);
+	configure();
+	imapd = play_channel(&play, SETUP_CALLER, ROLE_IMAPD, 77);
+	smtpd = play_channel(&play, SETUP_CALLER, ROLE_SMTPD, 78);
+	cli = play_channel(&play, SETUP_CALLER, ROLE_CLI, 0);
+	return play_go(&play) ? 0 : -1;
 }
 
 static int
 teardown(void **st)
 {
 	char cmd[96];
-	int status;
+	int status = play_stop(&play);
 
-	send_frame(master, SETUP_STOP, 0, NULL, -1);
-	waitpid(pid, &status, 0);
-	close(master), close(imapd), close(smtpd), close(cli);
-	arena_free(&arena);
+	close(imapd), close(smtpd), close(cli);
 	snprintf(cmd, sizeof cmd, "rm -r %s", dir);
 	return system(cmd) || status;
+}
+
+static struct frame
+call(int fd, uint16_t type, struct buf *b)
+{
+	return play_call(&play, fd, type, b);
 }
 
 /* ---- calls ---- */
@@ -276,7 +178,7 @@ test_revocation(void **st)
 		if (a.ok)
 			assert_true(renew(imapd, a.ticket).ok);
 		assert_int_equal(admin(ops[i], "user1@example.test", "secret"), 0);
-		f = read_frame(imapd);
+		f = play_read(&play, imapd);
 		assert_int_equal(f.type, MSG_AUTH_EV_CHANGED);
 		assert_int_equal(f.id, 0);
 		assert_int_equal(auth_changed_get(f.body, &c), 0);
@@ -324,7 +226,7 @@ test_bad_input(void **st)
 	buf_puts(&b, "torn");
 	assert_true(call(cli, MSG_AUTH_ADMIN, &b).flags & WIRE_ERROR);
 	assert_int_equal(resolve("nobody@example.test").kind, RESOLVE_NO_USER);
-	assert_int_equal(kill(pid, 0), 0);
+	assert_int_equal(kill(play.pid, 0), 0);
 }
 
 #define T(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
