@@ -283,7 +283,7 @@ count_closed(struct actor *a)
 }
 
 static int
-open_index(struct actor *a, struct err *e)
+open_index(struct actor *a, bool *ret_recovered, struct err *e)
 {
 	struct volume *v = a->seat->volume;
 	struct index_options o = { .create = true, .run = volume_run(v), .report = report,
@@ -313,6 +313,7 @@ open_index(struct actor *a, struct err *e)
 	}
 	metric_add(&opened_total, 1);
 	metric_add(&recovered_total, recovered);
+	*ret_recovered = recovered;
 	return 0;
 }
 
@@ -402,6 +403,21 @@ actor_commit(struct actor *a, struct job *j, int fd,
 	return 0;
 }
 
+/* Hangs a job of the actor's own, whose commit is set, on the next group sync. */
+static void
+park_for_sync(struct actor *a, struct job *j)
+{
+	j->actor = a;
+	j->life = a->life;
+	j->wait.fd = -1;
+	j->wait.fn = synced;
+	pthread_mutex_lock(&a->all->lock);
+	a->parked++;
+	a->n_jobs++;
+	a->all->n_jobs++;
+	pthread_mutex_unlock(&a->all->lock);
+}
+
 /* A commit that nobody waits for still has to be settled: a job of its own. */
 static enum job_next
 lazy_done(struct job *j, struct actor *a)
@@ -432,17 +448,9 @@ actor_commit_lazily(struct actor *a, struct err *e)
 		actor_failed(a, r);
 		return r;
 	}
-	j->actor = a;
-	j->life = a->life;
 	j->step = lazy_done;
 	j->fail = lazy_fail;
-	j->wait.fd = -1;
-	j->wait.fn = synced;
-	pthread_mutex_lock(&a->all->lock);
-	a->parked++;
-	a->n_jobs++;
-	a->all->n_jobs++;
-	pthread_mutex_unlock(&a->all->lock);
+	park_for_sync(a, j);
 	volume_sync_soon(a->seat->volume, &j->wait);
 	return 0;
 }
@@ -560,15 +568,17 @@ open_failed(struct job *j, int code, const char *text)
 	free(j);
 }
 
+/* What a recovery did is shown when it is durable, as any other change. */
 static int
 open_account(struct actor *a, struct err *e)
 {
 	struct job *j = calloc(1, sizeof *j);
+	bool recovered = false;
 	int r;
 
 	if (!j)
 		return err_set(e, -ENOMEM, "out of memory");
-	r = open_index(a, e);
+	r = open_index(a, &recovered, e);
 	if (r < 0) {
 		free(j);
 		return r;
@@ -578,7 +588,13 @@ open_account(struct actor *a, struct err *e)
 	pthread_mutex_lock(&a->all->lock);
 	a->hold = true;
 	pthread_mutex_unlock(&a->all->lock);
-	actor_start(a, j);
+	if (!recovered) {
+		actor_start(a, j);
+		return 0;
+	}
+	j->commit = index_commit_no(a->index);
+	park_for_sync(a, j);
+	volume_sync(a->seat->volume, &j->wait);
 	return 0;
 }
 

@@ -311,7 +311,7 @@ on_room(struct peer *p, struct frame *f)
 	if (seat && q.quota && q.size > q.quota)
 		r = -EFBIG;
 	else if (seat && (r = ledger_room(volume_ledger(seat->volume), q.account, q.quota, q.size)) != -EDQUOT)
-		r = volume_room(seat->volume, q.size);
+		r = volume_fits(seat->volume, q.size);
 	if (r < 0) {
 		deliver_refusal(r, &we);
 		chan_answer_error(p, f->id, f->type, &we);

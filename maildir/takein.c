@@ -222,8 +222,6 @@ add_all(struct takein *t, struct err *e)
 		else if (added >= 0)
 			remember_mailbox(t, t->v[i].mailbox);
 	}
-	if (r == 0 && t->files)
-		r = actor_prune(t->actor, e);
 	return r;
 }
 

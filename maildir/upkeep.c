@@ -1,6 +1,6 @@
 /*
- *	index_upkeep, slices of ROWS, one commit each -> snapshot, slices of PAGES
- *	-> index_idle
+ *	delivered rows below the mark, index_upkeep, slices of ROWS, one commit each
+ *	-> snapshot, slices of PAGES -> index_idle
  */
 #include "maildir/upkeep.h"
 
@@ -14,6 +14,8 @@ enum { ROWS = 500, PAGES = 256 };
 
 static struct metric snapshots_total = METRIC_COUNTER("store_snapshots_total", NULL,
     "Snapshots of indexes that were completed");
+static struct metric upkeeps_total = METRIC_COUNTER("store_upkeeps_total", NULL,
+    "Upkeeps of idle accounts");
 static _Atomic unsigned at_work;
 
 static enum job_next
@@ -54,6 +56,7 @@ snapshot(struct job *j, struct actor *a)
 	if (r < 0)
 		return trouble(j, a, r, &e);
 	index_idle(actor_index(a));
+	metric_add(&upkeeps_total, 1);
 	return end(j);
 }
 
@@ -63,6 +66,8 @@ rows(struct job *j, struct actor *a)
 	struct err e = { 0 };
 	int more, r = index_begin(actor_index(a), &e);
 
+	if (r == 0)
+		r = actor_prune(a, &e);
 	more = r == 0 ? index_upkeep(actor_index(a), ROWS, &e) : r;
 	if (more < 0)
 		return trouble(j, a, more, &e);

@@ -257,33 +257,46 @@ make_ballast(struct volume *v)
 	static const char zeros[64 << 10];
 	int fd = openat(v->blobs.dirfd, "ballast", O_RDWR | O_CREAT | O_CLOEXEC, FILE_MODE);
 	struct stat st;
+	off_t at = 0;
 
 	if (fd < 0)
 		return;
-	if (fstat(fd, &st) == 0 && st.st_size < VOLUME_BALLAST &&
-	    atomic_load(&v->free_bytes) > VOLUME_LOW + VOLUME_BALLAST)
-		for (off_t at = st.st_size; at < VOLUME_BALLAST; at += (off_t)sizeof zeros)
-			if (pwrite(fd, zeros, sizeof zeros, at) < 0)
-				break;
-	atomic_store(&v->has_ballast, true);
+	if (fstat(fd, &st) == 0)
+		at = st.st_size;
+	while (at < VOLUME_BALLAST && pwrite(fd, zeros, sizeof zeros, at) == (ssize_t)sizeof zeros)
+		at += (off_t)sizeof zeros;
+	atomic_store(&v->has_ballast, at >= VOLUME_BALLAST);
 	close(fd);
+}
+
+/* What the ballast's end gave back is for expunging, not for new mail: that waits
+ * until there is room for a new ballast too. */
+int
+volume_fits(struct volume *v, uint64_t n)
+{
+	uint64_t low = VOLUME_LOW;
+
+	if (atomic_load(&v->failed))
+		return -EIO;
+	if (clock_ms() - atomic_load(&v->free_at) > SPACE_MS)
+		look_at_space(v);
+	if (!atomic_load(&v->has_ballast))
+		low += VOLUME_BALLAST;
+	return atomic_load(&v->free_bytes) >= low + n ? 0 : -ENOSPC;
 }
 
 int
 volume_room(struct volume *v, uint64_t n)
 {
-	if (atomic_load(&v->failed))
-		return -EIO;
-	if (clock_ms() - atomic_load(&v->free_at) > SPACE_MS)
-		look_at_space(v);
-	if (atomic_load(&v->free_bytes) >= VOLUME_LOW + n) {
-		if (!atomic_load(&v->has_ballast))
-			make_ballast(v);
-		return 0;
-	}
-	if (atomic_exchange(&v->has_ballast, false))
+	int r = volume_fits(v, n);
+
+	if (r == 0 && n)
+		atomic_fetch_sub(&v->free_bytes, n); /* until the next look */
+	if (r == 0 && !atomic_load(&v->has_ballast))
+		make_ballast(v);
+	else if (r == -ENOSPC && atomic_exchange(&v->has_ballast, false))
 		unlinkat(v->blobs.dirfd, "ballast", 0);
-	return -ENOSPC;
+	return r;
 }
 
 uint64_t

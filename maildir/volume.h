@@ -82,8 +82,11 @@ void volume_on_fail(struct volume *v, void (*fn)(void *arg, int code), void *arg
 /* Tries a failed volume: a new run begins when a file can be written and synced. */
 int volume_revive(struct volume *v, struct err *e);
 
-/* Whether n more bytes may be taken in. 0; -ENOSPC (low; the ballast is then given
- * up); -EIO (failed). Cheap: the figure is at most a second old. */
+/* Whether n more bytes may be taken in. 0; -ENOSPC (low); -EIO (failed). Cheap: the
+ * figure is at most a second old. */
+int volume_fits(struct volume *v, uint64_t n);
+/* The same before something is taken in: gives the ballast up when the volume is low,
+ * makes it anew when there is room again. */
 int volume_room(struct volume *v, uint64_t n);
 uint64_t volume_free(const struct volume *v);
 
