@@ -6,13 +6,13 @@
 
 #include <string.h>
 
-/* Takes the line p[d->line..end), which ends in CRLF, into the content. */
+/* Takes p[d->line..end), a line or a piece of one, into the content. */
 static void
-finish_line(struct dotscan *d, char *p, size_t end)
+take_piece(struct dotscan *d, char *p, size_t end)
 {
 	size_t from = d->line, n = end - from;
 
-	if (d->line_max && n > d->line_max)
+	if (d->line_max && d->before + n > d->line_max)
 		d->faults |= DOT_LONG_LINE;
 	if (p[from] == '.' && !d->cut)
 		from++, n--;
@@ -20,7 +20,17 @@ finish_line(struct dotscan *d, char *p, size_t end)
 		memmove(p + d->out, p + from, n);
 	d->out += n;
 	d->line = end;
-	d->cut = d->cut_cr = false;
+}
+
+/* The line that ends at `end` is content; soft: in a bare LF, behind which a dot
+ * begins no line. */
+static void
+finish_line(struct dotscan *d, char *p, size_t end, bool soft)
+{
+	take_piece(d, p, end);
+	d->before = 0;
+	d->cut = soft;
+	d->cut_cr = false;
 }
 
 /* Whether a CR stands alone in p[from..to), where p[to] is the LF of the line
@@ -49,20 +59,38 @@ dotscan(struct dotscan *d, char *p, size_t len)
 		at = end;
 		if (end - 1 > d->line ? p[end - 2] != '\r' : !d->cut_cr) {
 			d->faults |= DOT_BARE_LF;
+			finish_line(d, p, end, true);
 			continue;
 		}
 		if (!d->cut && end - d->line == 3 && p[d->line] == '.') {
 			d->line = d->seen = end;
 			return true;
 		}
-		finish_line(d, p, end);
+		finish_line(d, p, end, false);
 	}
 	if (at < len && has_bare_cr(p, at > d->line ? at - 1 : at, len))
 		d->faults |= DOT_BARE_CR;
 	d->seen = len;
-	if (d->line_max && len - d->line > d->line_max)
+	if (d->line_max && d->before + len - d->line > d->line_max)
 		d->faults |= DOT_LONG_LINE;
 	return false;
+}
+
+void
+dotscan_cut(struct dotscan *d, char *p, size_t len)
+{
+	size_t n = len - d->line, end;
+
+	if (n < 3 && !d->cut) /* may become the end, or a line of a dot less */
+		return;
+	end = n && p[len - 1] == '\r' ? len - 1 : len;
+	if (end == d->line)
+		return;
+	n = end - d->line;
+	take_piece(d, p, end);
+	d->before += n;
+	d->cut = true;
+	d->cut_cr = false;
 }
 
 size_t
@@ -98,16 +126,22 @@ dotscan_text(const char *p, size_t n, size_t line_max, bool *cr, size_t *line)
 {
 	unsigned faults = 0;
 
-	for (size_t i = 0; i < n; i++) {
-		if (*cr && p[i] != '\n')
+	for (size_t at = 0; at < n;) {
+		const char *nl = memchr(p + at, '\n', n - at);
+		size_t end = nl ? (size_t)(nl - p) : n; /* of the line, without its LF */
+		bool crlf = end > at ? p[end - 1] == '\r' : *cr;
+
+		if ((*cr && end > at) || has_bare_cr(p, at, end))
 			faults |= DOT_BARE_CR;
-		if (p[i] == '\n' && !*cr)
+		if (nl && !crlf)
 			faults |= DOT_BARE_LF;
-		if (++*line > line_max && line_max)
+		*line += end - at + (nl ? 1 : 0);
+		if (line_max && *line > line_max)
 			faults |= DOT_LONG_LINE;
-		if (p[i] == '\n' && *cr)
+		*cr = !nl && crlf;
+		if (nl)
 			*line = 0;
-		*cr = p[i] == '\r';
+		at = end + 1;
 	}
 	return faults;
 }

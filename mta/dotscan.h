@@ -6,8 +6,8 @@
  *	p         p+out      p+line            p+len
  *	| content | (dropped) | unfinished line |  room
  *
- * Only CRLF.CRLF ends the data. A CR or LF that stands alone ends nothing and is
- * remembered as a fault. Each byte is looked at once, however it is cut: the
+ * Only CRLF.CRLF ends the data. A CR or LF that stands alone ends neither the data
+ * nor a line whose dot would count, and is remembered as a fault. Each byte is looked at once, however it is cut: the
  * scan resumes at `seen`.
  */
 #ifndef MTA_DOTSCAN_H
@@ -24,7 +24,8 @@ struct dotscan {        /* zeroed but for line_max at the start of a message */
 	size_t seen;    /* bytes looked at */
 	size_t line_max;/* longest line, CRLF included; 0: no limit */
 	unsigned faults;
-	bool cut;       /* the unfinished line's beginning is gone (dotscan_discard) */
+	size_t before;  /* bytes of the unfinished line that are gone already */
+	bool cut;       /* some are, or it follows a bare LF: a dot is a dot here */
 	bool cut_cr;    /* and what is gone ended in CR */
 };
 
@@ -32,6 +33,9 @@ struct dotscan {        /* zeroed but for line_max at the start of a message */
  * and p[line..len) came behind the end. */
 bool dotscan(struct dotscan *d, char *p, size_t len);
 
+/* Takes of the unfinished line what is certain to be content, so that a long line
+ * need not be in memory whole: at most three bytes are left. After dotscan only. */
+void dotscan_cut(struct dotscan *d, char *p, size_t len);
 /* Forgets the finished content: moves the unfinished line to the front and
  * returns the new len. */
 size_t dotscan_take(struct dotscan *d, char *p, size_t len);

@@ -25,6 +25,7 @@
 #include "lib/base/log.h"
 #include "lib/client/control.h"
 #include "lib/io/wire.h"
+#include "lib/proc/census.h"
 #include "lib/proc/metrics.h"
 #include "mta/master_private.h"
 
@@ -45,6 +46,9 @@ const struct program programs[] = {
 	{ ROLE_IMAPD, "imapd", true, false, 0 },
 };
 const size_t n_programs = sizeof programs / sizeof *programs;
+
+/* The memory of session counts of each program that listens. */
+static int census_fds[sizeof programs / sizeof *programs];
 
 /* ---- what there is to start ---- */
 
@@ -81,7 +85,12 @@ random_number(void)
 int
 children_plan(const struct settings *s, struct err *e)
 {
-	for (size_t i = 0; i < n_programs; i++)
+	for (size_t i = 0; i < n_programs; i++) {
+		if (programs[i].listens) {
+			census_fds[i] = census_create(instances(s, programs[i].role), e);
+			if (census_fds[i] < 0)
+				return census_fds[i];
+		}
 		for (unsigned k = 0; k < instances(s, programs[i].role); k++) {
 			struct master_child *c = &master.children[master.n_children];
 
@@ -94,6 +103,7 @@ children_plan(const struct settings *s, struct err *e)
 				return c->control_fd;
 			master.n_children++;
 		}
+	}
 	return 0;
 }
 
@@ -528,6 +538,9 @@ child_start(struct master_child *c, struct err *e)
 	send_tls(c);
 	send_listeners(c);
 	child_send(c, SETUP_CONTROL, 0, NULL, fcntl(c->control_fd, F_DUPFD_CLOEXEC, 10));
+	if (c->program->listens)
+		child_send(c, SETUP_CENSUS, 0, NULL,
+		    fcntl(census_fds[c->program - programs], F_DUPFD_CLOEXEC, 10));
 	make_channels(c);
 	child_send(c, SETUP_GO, 0, NULL, -1);
 	LOG_INFO("master.started", L_C("child", role_name(c->program->role)),

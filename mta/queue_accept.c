@@ -29,7 +29,7 @@ static struct metric duplicates = METRIC_COUNTER("queue_duplicates_total", NULL,
 
 struct accept_fields {
 	struct str envelope, content;
-	uint64_t stream;
+	uint64_t stream, offset;
 };
 
 static int
@@ -46,6 +46,8 @@ fields_get(struct str body, struct accept_fields *ret)
 			ret->content = f.v;
 		else if (f.tag == QUEUE_STREAM)
 			ret->stream = wire_int(&f);
+		else if (f.tag == QUEUE_OFFSET)
+			ret->offset = wire_int(&f);
 	}
 	return rc;
 }
@@ -404,6 +406,7 @@ struct inflow {
 	struct list link;
 	struct peer *peer;       /* ref; NULL: gone */
 	uint64_t id;
+	uint64_t size;           /* bytes that came; written or not */
 	struct spool_large l;
 	int code;                /* first error of the worker */
 	unsigned jobs;
@@ -550,10 +553,16 @@ accept_chunk(struct peer *p, struct frame *f)
 		return;
 	}
 	s = inflow_find(p, a.stream);
+	if (a.offset != (s ? s->size : 0)) { /* its beginning went to a queued before us */
+		bad_frame(p, f->id, f->type);
+		return;
+	}
 	if (!s)
 		s = inflow_new(p, a.stream);
 	j = s ? inflow_job(s, p, f->id, a.content) : NULL;
-	if (j && s->l.size + a.content.n > queued.settings->message_size_limit + (1u << 20))
+	if (j)
+		s->size += a.content.n;
+	if (j && s->size > queued.settings->message_size_limit + (1u << 20))
 		s->code = -EMSGSIZE;
 	if (!j || work_post(queued.large, chunk_run, chunk_done, j))
 		chan_answer_error(p, f->id, f->type,
@@ -612,13 +621,15 @@ finish_done(void *arg)
 /* ---- requests ---- */
 
 static int
-accept_large(struct peer *p, uint64_t request, const struct accept_fields *a)
+accept_large(struct peer *p, uint64_t request, const struct accept_fields *a,
+    const struct envelope *env)
 {
 	struct inflow *s = inflow_find(p, a->stream);
-	struct inflow_job *j = s ? inflow_job(s, p, request, a->envelope) : NULL;
+	struct inflow_job *j = NULL;
 
-	if (!s)
+	if (!s || s->size != env->size)
 		return -EPROTO;
+	j = inflow_job(s, p, request, a->envelope);
 	if (!j)
 		return -ENOMEM;
 	return work_post(queued.large, finish_run, finish_done, j);
@@ -658,7 +669,7 @@ accept_message(struct peer *p, struct frame *f)
 	if (no || queued.stopping)
 		rc = -EAGAIN;
 	else
-		rc = a.stream ? accept_large(p, f->id, &a) : accept_small(p, f->id, &a, &env);
+		rc = a.stream ? accept_large(p, f->id, &a, &env) : accept_small(p, f->id, &a, &env);
 	if (rc == -EPROTO)
 		bad_frame(p, f->id, f->type);
 	else if (rc)

@@ -7,7 +7,13 @@
 
 #include "lib/base/clock.h"
 
+#define SESSIONS_MAX 1000000 /* the settings say less, with a better answer */
+
 struct smtpd smtpd;
+
+static struct metric sessions = METRIC_GAUGE("smtp_sessions", NULL, "Sessions that are open");
+static struct metric sessions_total = METRIC_COUNTER("smtp_sessions_total", NULL,
+    "Sessions that were opened");
 
 static void *
 open_session(struct session *session)
@@ -16,6 +22,8 @@ open_session(struct session *session)
 
 	if (!s)
 		return NULL;
+	metric_add(&sessions_total, 1);
+	metric_set(&sessions, ++smtpd.sessions);
 	s->session = session;
 	s->io = session_stream(session);
 	s->listen = session_listener_user(session);
@@ -29,9 +37,13 @@ close_session(struct session *session)
 {
 	struct smtp *s = session_state(session);
 
-	smtp_txn_end(s);
-	free(s->user);
+	if (!s)
+		return;
+	smtp_forget(s);
+	front_leave(&s->front);
+	free(s->host);
 	free(s);
+	metric_set(&sessions, --smtpd.sessions);
 }
 
 static int
@@ -46,6 +58,7 @@ smtpd_listen(struct service *s, const struct conf_listen *ls, int fd, struct err
 {
 	static const struct session_kind kind = {
 		.name = "smtp",
+		.max_sessions = SESSIONS_MAX,
 		.busy_reply = "421 4.3.2 Too busy, try later\r\n",
 		.open = open_session,
 		.run = smtp_run,

@@ -4,25 +4,34 @@
 
 #include "lib/accept/accept.h"
 #include "lib/mail/path.h"
+#include "lib/proc/front.h"
+#include "lib/proc/metrics.h"
 #include "lib/proc/service.h"
 
 #define SMTP_LINE_MAX 12288 /* AUTH (RFC 4954 section 4) */
+
+struct smtp_text;
 
 struct smtp_txn {                 /* from MAIL until its end */
 	struct arena *arena;
 	struct envelope env;
 	size_t rcpts_cap;
+	struct smtp_text *text;   /* between the first BDAT and the last (RFC 3030) */
+	bool bdat_failed;         /* a chunk was refused: so are the others */
 };
 
 struct smtp {                     /* one connection */
 	struct session *session;
 	struct stream *io;
 	const struct conf_listen *listen;
+	struct front front;
 	struct smtp_txn *txn;     /* NULL outside a transaction */
-	char helo[256];           /* "" before EHLO, HELO, LHLO */
-	bool esmtp, closing;
+	char *helo;               /* NULL before EHLO, HELO, LHLO */
+	char *host;               /* the client's name by XCLIENT, or NULL */
 	char *user;               /* address that logged in, or NULL */
 	uint64_t account;
+	bool trusted;             /* may say XCLIENT: decided for the connection's own peer */
+	bool esmtp, closing;
 	unsigned errors, commands, mails;
 	char id[20];              /* session id of the log */
 };
@@ -30,6 +39,7 @@ struct smtp {                     /* one connection */
 extern struct smtpd {
 	struct service *service;
 	size_t content_bytes;     /* message content in memory now */
+	int64_t sessions;
 } smtpd;
 
 static inline const struct settings *
@@ -38,24 +48,46 @@ smtp_settings(void)
 	return service_settings(smtpd.service);
 }
 
+static inline bool
+smtp_is_lmtp(const struct smtp *s)
+{
+	return s->listen->proto == CONF_LMTP;
+}
+
 enum session_next smtp_run(struct session *s, enum session_reason why);
 
-/* One reply line. 4xx and 5xx count as errors. */
+/* One reply line. 4xx and 5xx count as errors; after 421 the session ends. */
 __attribute__((format(printf, 4, 5)))
 void smtp_reply(struct smtp *s, unsigned code, const char *enhanced, const char *fmt, ...);
+/* The same for what the session refuses of a message: logged (address: of whom, may
+ * be empty) and counted. */
+void smtp_refuse(struct smtp *s, unsigned code, const char *enhanced, struct str address,
+    const char *text);
+void smtp_refused(struct smtp *s, unsigned code, const char *enhanced, struct str address,
+    const char *text); /* without the reply */
 /* The next line without its CRLF, in *ret until the next read. 1; 0: none is
  * there yet (park) unless wait; negative: gone. A line that breaks the rules is
  * answered here and skipped. */
 int smtp_line(struct smtp *s, bool wait, size_t max, struct str *ret);
+/* Whether EHLO was said, and STARTTLS where it must be; answers when not. */
+bool smtp_in_order(struct smtp *s);
 void smtp_txn_end(struct smtp *s);
-/* The address range check's form of the client's address. */
-bool smtp_client_in(struct smtp *s, const struct conf_nets *nets);
+/* Forgets all that the client said: what STARTTLS and XCLIENT do. */
+void smtp_forget(struct smtp *s);
 bool smtp_auth_offered(struct smtp *s);
 bool smtp_tls_offered(struct smtp *s);
+
+/* smtpd_hello.c: the limits, TLS and the greeting of a new connection; false: it ends. */
+bool smtp_greet(struct smtp *s);
+void cmd_ehlo(struct smtp *s, struct str arg);
+void cmd_helo(struct smtp *s, struct str arg);
+void cmd_starttls(struct smtp *s, struct str arg);
+void cmd_xclient(struct smtp *s, struct str arg);
 
 void cmd_mail(struct smtp *s, struct str arg);
 void cmd_rcpt(struct smtp *s, struct str arg);
 void cmd_data(struct smtp *s, struct str arg);
+void cmd_bdat(struct smtp *s, struct str arg);
 void cmd_auth(struct smtp *s, struct str arg);
 
 #endif

@@ -1,113 +1,26 @@
 /*
- * DATA: RFC 5321 section 4.1.1.4. The text is read straight into its buffer and
- * undone in place; the buffer goes to queued as it is. What is refused already
- * is read to its end and forgotten as it comes.
+ * DATA (RFC 5321 section 4.1.1.4) and BDAT (RFC 3030), and the answers to them. The
+ * text itself is smtpd_text's.
  */
-#include "mta/smtpd.h"
-
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
-#include "mta/dotscan.h"
+#include "mta/smtpd_text.h"
 
-#define FIRST_SIZE (32u << 10)
+static struct metric accepted = METRIC_COUNTER("smtp_messages_total", "result=\"accepted\"",
+    "Messages by what became of them");
+static struct metric deferred = METRIC_COUNTER("smtp_messages_total", "result=\"deferred\"",
+    "Messages by what became of them");
+static struct metric rejected = METRIC_COUNTER("smtp_messages_total", "result=\"rejected\"",
+    "Messages by what became of them");
+static struct metric accepted_bytes = METRIC_COUNTER("smtp_message_bytes_total", NULL,
+    "Bytes of accepted messages");
+static struct metric accept_time = METRIC_HISTOGRAM("smtp_accept_seconds", NULL,
+    "Time from the end of a message to its answer");
 
-struct text {
-	char *p;
-	size_t len, cap;
-	struct dotscan scan;
-	bool too_big, no_memory;
-};
-
-/* Room behind what is there, within the message limit and the memory of all
- * messages; false: refused, from here on nothing is kept. */
-static bool
-text_grow(struct text *t)
-{
-	const struct settings *set = smtp_settings();
-	size_t cap = t->cap ? t->cap * 2 : FIRST_SIZE;
-	char *p;
-
-	if (t->len < t->cap)
-		return true;
-	if (smtpd.content_bytes + cap - t->cap > set->smtp_memory_limit ||
-	    !(p = realloc(t->p, cap))) {
-		t->no_memory = true;
-		return false;
-	}
-	smtpd.content_bytes += cap - t->cap;
-	t->p = p;
-	t->cap = cap;
-	return true;
-}
-
-static void
-text_done(struct text *t)
-{
-	smtpd.content_bytes -= t->cap;
-	free(t->p);
-	*t = (struct text){ 0 };
-}
-
-/* Reads to the end of the data. 0, or negative when the peer is gone. */
-static int
-text_read(struct smtp *s, struct text *t)
-{
-	/* Numbers, not the settings: a reload may free those while this waits. */
-	const uint64_t limit = smtp_settings()->message_size_limit;
-	uint64_t drained = 0;
-	ssize_t n;
-
-	for (;;) {
-		if (!text_grow(t) || t->too_big || t->scan.faults) {
-			if (!t->p || drained > 4 * limit)
-				return -ENOBUFS;
-			t->len = dotscan_discard(&t->scan, t->p, t->len);
-		}
-		n = stream_read(s->io, t->p + t->len, t->cap - t->len);
-		if (n <= 0)
-			return n < 0 ? (int)n : -EPIPE;
-		drained += (size_t)n;
-		t->len += (size_t)n;
-		if (dotscan(&t->scan, t->p, t->len))
-			break;
-		t->too_big |= t->scan.out > limit;
-	}
-	t->too_big |= t->scan.out > limit;
-	stream_unread(s->io, t->p + t->scan.line, t->len - t->scan.line);
-	return 0;
-}
-
-static struct accept_verdict
-text_verdict(const struct text *t)
-{
-	if (t->too_big)
-		return (struct accept_verdict){ 552, "5.3.4", "Message too big" };
-	if (t->no_memory)
-		return (struct accept_verdict){ 452, "4.3.1", "Out of memory, try later" };
-	if (t->scan.faults & (DOT_BARE_CR | DOT_BARE_LF))
-		return (struct accept_verdict){ 550, "5.6.11", "Lone CR or LF in the message" };
-	if (t->scan.faults)
-		return (struct accept_verdict){ 554, "5.6.0", "Line too long" };
-	return (struct accept_verdict){ 0 };
-}
-
-/* RFC 3848 and RFC 6531 section 4.3. */
-static void
-with_protocol(const struct smtp *s, char out[static 16])
-{
-	bool utf8 = s->txn->env.flags & ENV_SMTPUTF8;
-
-	if (s->listen->proto != CONF_LMTP && !s->esmtp)
-		snprintf(out, 16, "SMTP");
-	else
-		snprintf(out, 16, "%s%s%s%s", utf8 ? "UTF8" : s->listen->proto == CONF_LMTP ? "" : "E",
-		    s->listen->proto == CONF_LMTP ? "LMTP" : "SMTP", stream_tls(s->io) ? "S" : "",
-		    s->user ? "A" : "");
-}
+/* ---- answers ---- */
 
 static void
 say_queued(struct smtp *s, const struct queue_answer *q, unsigned smtp, struct str enhanced,
@@ -128,7 +41,7 @@ say_result(struct smtp *s, const struct queue_answer *q)
 {
 	const struct envelope *e = &s->txn->env;
 
-	if (s->listen->proto != CONF_LMTP) {
+	if (!smtp_is_lmtp(s)) {
 		say_queued(s, q, q->smtp, q->enhanced, q->text, q->outcome);
 		return;
 	}
@@ -145,37 +58,39 @@ say_result(struct smtp *s, const struct queue_answer *q)
 static void
 say_refusal(struct smtp *s, const struct accept_verdict *v)
 {
-	size_t n = s->listen->proto == CONF_LMTP ? s->txn->env.n_rcpts : 1;
+	size_t n = smtp_is_lmtp(s) ? s->txn->env.n_rcpts : 1;
 
-	LOG_INFO("smtp.rejected", L_STR("txn", s->txn->env.trace),
-	    L_C("ip", session_peer_text(s->session)), L_U64("code", v->smtp),
-	    L_C("enhanced", v->enhanced), L_C("reason", v->text));
+	metric_add(v->smtp < 500 ? &deferred : &rejected, 1);
+	smtp_refused(s, v->smtp, v->enhanced, s->txn->env.sender, v->text);
 	while (n--)
 		smtp_reply(s, v->smtp, v->enhanced, "%s", v->text);
 }
 
 static void
-hand_over(struct smtp *s, const struct text *t)
+report(struct smtp *s, const struct queue_answer *q, uint64_t size, uint64_t us)
 {
-	const struct tls_info *tls = stream_tls(s->io);
-	struct smtp_txn *txn = s->txn;
-	struct accept_verdict verdict = text_verdict(t);
+	const struct envelope *e = &s->txn->env;
+	bool taken = q->outcome == QUEUE_ACCEPTED || q->outcome == QUEUE_DELIVERED;
+
+	metric_add(taken ? &accepted : q->outcome == QUEUE_REJECTED ? &rejected : &deferred, 1);
+	metric_observe_us(&accept_time, us);
+	if (taken)
+		metric_add(&accepted_bytes, size);
+	LOG_INFO(taken ? "smtp.accepted" : "smtp.deferred", L_STR("txn", e->trace),
+	    L_HEX("qid", q->spool_id), L_C("ip", session_peer_text(s->session)),
+	    L_STR("from", e->sender), L_STR("to", e->rcpts[0].address), L_U64("rcpts", e->n_rcpts),
+	    L_U64("size", size), L_STR("user", e->user), L_U64("us", us));
+}
+
+static void
+hand_over(struct smtp *s, struct smtp_text *t)
+{
+	struct accept_verdict verdict = { 0 };
 	struct queue_answer q = { 0 };
-	uint64_t start = clock_us();
-	char with[16];
-	int code = 0;
+	uint64_t start = clock_us(), size;
+	int code = text_finish(t, &verdict, &q);
 
-	with_protocol(s, with);
-	if (!verdict.smtp) {
-		struct accept_request r = { .settings = smtp_settings(), .env = &txn->env,
-			.content = str_from(t->p, t->scan.out), .with = with,
-			.submitted = s->listen->proto == CONF_SUBMISSION };
-
-		if (tls)
-			r.tls = arena_printf(txn->arena, "%s with cipher %s (%u bits)", tls->version,
-			    tls->cipher, tls->bits);
-		code = accept_message(&r, txn->arena, &verdict, &q);
-	}
+	size = text_size(t);
 	if (code < 0)
 		verdict = (struct accept_verdict){ 451, "4.3.0", "Queue gave no answer, try later" };
 	if (verdict.smtp) {
@@ -183,40 +98,176 @@ hand_over(struct smtp *s, const struct text *t)
 		return;
 	}
 	say_result(s, &q);
-	LOG_INFO(q.outcome == QUEUE_ACCEPTED || q.outcome == QUEUE_DELIVERED ? "smtp.accepted" :
-	    "smtp.deferred", L_STR("txn", txn->env.trace), L_HEX("qid", q.spool_id),
-	    L_C("ip", session_peer_text(s->session)), L_STR("from", txn->env.sender),
-	    L_STR("to", txn->env.rcpts[0].address), L_U64("rcpts", txn->env.n_rcpts),
-	    L_U64("size", t->scan.out), L_STR("user", txn->env.user), L_U64("us", clock_us() - start));
+	report(s, &q, size, clock_us() - start);
+}
+
+/* The text broke off. */
+static void
+broken(struct smtp *s, struct smtp_text *t, int code)
+{
+	if (code == -ENOBUFS)
+		say_refusal(s, &t->refused);
+	else if (code == -ETIMEDOUT)
+		smtp_reply(s, 421, "4.4.2", "Timeout");
+	LOG_INFO("smtp.broken", L_STR("txn", s->txn->env.trace),
+	    L_C("ip", session_peer_text(s->session)), L_U64("size", text_size(t)),
+	    L_C("why", code == -ENOBUFS ? t->refused.text : stream_why(s->io)));
+	s->closing = true;
+}
+
+/* ---- DATA ---- */
+
+static bool
+data_in_order(struct smtp *s, struct str arg)
+{
+	if (!s->txn)
+		smtp_reply(s, 503, "5.5.1", "Need MAIL");
+	else if (s->txn->text || s->txn->bdat_failed)
+		smtp_reply(s, 503, "5.5.1", "The message was begun by BDAT");
+	else if (!s->txn->env.n_rcpts)
+		smtp_reply(s, 554, "5.5.1", "No valid recipients");
+	else if (arg.n)
+		smtp_reply(s, 501, "5.5.4", "DATA takes no arguments");
+	else
+		return true;
+	return false;
 }
 
 void
 cmd_data(struct smtp *s, struct str arg)
 {
-	struct text t = { .scan.line_max = smtp_settings()->smtp_line_limit };
+	struct smtp_text *t;
 	int code;
 
-	if (!s->txn || !s->txn->env.n_rcpts) {
-		smtp_reply(s, s->txn ? 554 : 503, "5.5.1", s->txn ? "No valid recipients" : "Need MAIL");
+	if (!data_in_order(s, arg))
 		return;
-	}
-	if (arg.n) {
-		smtp_reply(s, 501, "5.5.4", "DATA takes no arguments");
+	t = text_new(s, false);
+	if (!t) {
+		smtp_refuse(s, 452, "4.3.1", s->txn->env.sender, "Out of memory, try later");
 		return;
 	}
 	stream_puts(s->io, "354 End data with <CR><LF>.<CR><LF>\r\n");
 	code = stream_flush(s->io);
 	stream_timeout(s->io, smtp_settings()->smtp_data_timeout_ms);
 	if (code == 0)
-		code = text_read(s, &t);
+		code = text_read_dots(t);
 	stream_timeout(s->io, smtp_settings()->smtp_timeout_ms);
-	if (code < 0) {
-		if (code == -ETIMEDOUT)
-			smtp_reply(s, 421, "4.4.2", "Timeout");
-		s->closing = true;
-	} else {
-		hand_over(s, &t);
-	}
-	text_done(&t);
+	if (code < 0)
+		broken(s, t, code);
+	else
+		hand_over(s, t);
+	text_free(&t);
 	smtp_txn_end(s);
+}
+
+/* ---- BDAT ---- */
+
+/* Reads the octets of a chunk that is refused before its first; the client sends
+ * them without waiting for an answer. */
+static void
+skip_octets(struct smtp *s, uint64_t n)
+{
+	if (n > 4 * smtp_settings()->message_size_limit) {
+		s->closing = true;
+		return;
+	}
+	stream_timeout(s->io, smtp_settings()->smtp_data_timeout_ms);
+	while (n) {
+		size_t have = stream_peek(s->io).n;
+
+		if (!have) {
+			ssize_t r = stream_fill(s->io);
+
+			if (r <= 0) {
+				s->closing = true;
+				return;
+			}
+			continue;
+		}
+		have = have < n ? have : (size_t)n;
+		stream_consume(s->io, have);
+		n -= have;
+	}
+	stream_timeout(s->io, smtp_settings()->smtp_timeout_ms);
+}
+
+static bool
+bdat_args(struct str arg, uint64_t *ret_size, bool *ret_last)
+{
+	struct str size = str_word(&arg), last = str_word(&arg);
+
+	*ret_last = last.n > 0;
+	return str_u64(size, INT64_MAX, ret_size) && (!last.n || str_ieq(last, STR("LAST"))) &&
+	    !str_trim(arg).n;
+}
+
+static bool
+bdat_in_order(struct smtp *s)
+{
+	struct smtp_txn *txn = s->txn;
+
+	if (!smtp_in_order(s))
+		return false;
+	if (!txn)
+		smtp_reply(s, 503, "5.5.1", "Need MAIL");
+	else if (!txn->env.n_rcpts)
+		smtp_reply(s, 554, "5.5.1", "No valid recipients");
+	else if (txn->bdat_failed)
+		smtp_reply(s, 503, "5.5.1", "The message is refused already: say RSET");
+	else if (txn->text || (txn->text = text_new(s, true)))
+		return true;
+	else
+		smtp_refuse(s, 452, "4.3.1", txn->env.sender, "Out of memory, try later");
+	if (txn)
+		txn->bdat_failed = true;
+	return false;
+}
+
+/* A chunk that is not the last was taken, or made the message one to refuse. */
+static void
+say_chunk(struct smtp *s, uint64_t size)
+{
+	struct smtp_txn *txn = s->txn;
+	const struct accept_verdict v = txn->text->refused;
+
+	if (!v.smtp) {
+		smtp_reply(s, 250, "2.0.0", "%llu octets received", (unsigned long long)size);
+		return;
+	}
+	metric_add(v.smtp < 500 ? &deferred : &rejected, 1);
+	smtp_refuse(s, v.smtp, v.enhanced, txn->env.sender, v.text);
+	txn->bdat_failed = true;
+	text_free(&txn->text);
+}
+
+void
+cmd_bdat(struct smtp *s, struct str arg)
+{
+	uint64_t size;
+	bool last;
+	int code;
+
+	if (!bdat_args(arg, &size, &last)) {
+		/* Where the chunk ends is unknown, so nothing behind it may be obeyed. */
+		smtp_reply(s, 501, "5.5.4", "Syntax: BDAT size [LAST]");
+		s->closing = true;
+		return;
+	}
+	if (!bdat_in_order(s)) {
+		skip_octets(s, size);
+		if (last)
+			smtp_txn_end(s);
+		return;
+	}
+	stream_timeout(s->io, smtp_settings()->smtp_data_timeout_ms);
+	code = text_read_octets(s->txn->text, size);
+	stream_timeout(s->io, smtp_settings()->smtp_timeout_ms);
+	if (code < 0)
+		broken(s, s->txn->text, code);
+	else if (last)
+		hand_over(s, s->txn->text);
+	else
+		say_chunk(s, size);
+	if (code < 0 || last)
+		smtp_txn_end(s);
 }

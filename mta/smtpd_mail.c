@@ -7,15 +7,6 @@
 #include "lib/client/auth.h"
 #include "lib/client/store.h"
 
-static void
-refuse(struct smtp *s, unsigned code, const char *enhanced, struct str address, const char *text)
-{
-	LOG_INFO("smtp.rejected", L_C("session", s->id), L_C("ip", session_peer_text(s->session)),
-	    L_U64("code", code), L_C("enhanced", enhanced), L_STR("address", address),
-	    L_C("reason", text));
-	smtp_reply(s, code, enhanced, "%s", text);
-}
-
 /* Cuts "FROM:" or "TO:" and the blanks that clients put behind it. */
 static bool
 cut_keyword(struct str *arg, struct str keyword)
@@ -76,9 +67,9 @@ sender_allowed(struct smtp *s, struct str sender, struct arena *a)
 		return true;
 	code = auth_resolve(sender, a, &who);
 	if (code < 0)
-		refuse(s, 451, "4.3.0", sender, "Sender cannot be checked now");
+		smtp_refuse(s, 451, "4.3.0", sender, "Sender cannot be checked now");
 	else if (who.kind != RESOLVE_ACCOUNT || who.account != s->account)
-		refuse(s, 553, "5.7.1", sender, "Sender address is not yours");
+		smtp_refuse(s, 553, "5.7.1", sender, "Sender address is not yours");
 	else
 		return true;
 	return false;
@@ -121,7 +112,7 @@ txn_new(struct smtp *s)
 	e->trace = arena_printf(a, "%s.%u", s->id, ++s->mails);
 	if (stream_tls(s->io))
 		e->flags |= ENV_TLS;
-	if (s->listen->proto == CONF_LMTP)
+	if (smtp_is_lmtp(s))
 		e->flags |= ENV_LMTP;
 	return t;
 }
@@ -149,12 +140,12 @@ cmd_mail(struct smtp *s, struct str arg)
 	/* Parameters stand behind the path, so UTF-8 is judged after them. */
 	code = path_parse(arg, PATH_NULL | PATH_UTF8, t->arena, &from, &rest);
 	if (code < 0)
-		refuse(s, 501, code == -EILSEQ ? "5.6.7" : "5.1.7", arg, "Bad sender address syntax");
+		smtp_refuse(s, 501, code == -EILSEQ ? "5.6.7" : "5.1.7", arg, "Bad sender address syntax");
 	while (code == 0 && (word = str_word(&rest)).n)
 		if (!mail_param(s, &t->env, word))
 			code = -EINVAL;
 	if (code == 0 && from.utf8 && !(t->env.flags & ENV_SMTPUTF8)) {
-		refuse(s, 553, "5.6.7", from.text, "Address needs SMTPUTF8");
+		smtp_refuse(s, 553, "5.6.7", from.text, "Address needs SMTPUTF8");
 		code = -EILSEQ;
 	}
 	if (code < 0 || !sender_allowed(s, from.text, t->arena)) {
@@ -191,16 +182,16 @@ rcpt_add(struct smtp_txn *t)
 static void
 rcpt_unresolved(struct smtp *s, struct str address, enum resolve_kind kind)
 {
-	bool mine = s->user || smtp_client_in(s, &smtp_settings()->relay_from);
+	bool mine = s->user || front_client_in(s->session, &smtp_settings()->relay_from);
 
 	if (kind == RESOLVE_NO_USER)
-		refuse(s, 550, "5.1.1", address, "User unknown");
+		smtp_refuse(s, 550, "5.1.1", address, "User unknown");
 	else if (kind == RESOLVE_DISABLED)
-		refuse(s, 550, "5.2.1", address, "Mailbox disabled");
+		smtp_refuse(s, 550, "5.2.1", address, "Mailbox disabled");
 	else if (mine)
-		refuse(s, 550, "5.4.4", address, "No route to this domain");
+		smtp_refuse(s, 550, "5.4.4", address, "No route to this domain");
 	else
-		refuse(s, 550, "5.7.1", address, "Relaying denied");
+		smtp_refuse(s, 550, "5.7.1", address, "Relaying denied");
 }
 
 static bool
@@ -211,7 +202,7 @@ rcpt_has_room(struct smtp *s, const struct resolve_answer *who, uint64_t size)
 	/* Advisory: without an answer the mail waits in the spool. */
 	if (store_room(who->account, who->volume, who->slot, who->quota, size, &we) == 0 || !we.smtp)
 		return true;
-	refuse(s, we.smtp, we.smtp >= 500 ? "5.2.2" : "4.2.2", who->address, "Mailbox full");
+	smtp_refuse(s, we.smtp, we.smtp >= 500 ? "5.2.2" : "4.2.2", who->address, "Mailbox full");
 	return false;
 }
 
@@ -237,8 +228,8 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	struct str rest, address;
 	int code;
 
-	if (!t) {
-		smtp_reply(s, 503, "5.5.1", "Need MAIL");
+	if (!t || t->text || t->bdat_failed) {
+		smtp_reply(s, 503, "5.5.1", t ? "Not behind BDAT" : "Need MAIL");
 		return;
 	}
 	if (!cut_keyword(&arg, STR("TO:"))) {
@@ -252,7 +243,7 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	code = path_parse(arg, PATH_POSTMASTER | (t->env.flags & ENV_SMTPUTF8 ? PATH_UTF8 : 0),
 	    t->arena, &to, &rest);
 	if (code < 0) {
-		refuse(s, code == -EILSEQ ? 553 : 501, path_enhanced(code), arg, "Bad recipient address");
+		smtp_refuse(s, code == -EILSEQ ? 553 : 501, path_enhanced(code), arg, "Bad recipient address");
 		return;
 	}
 	if (str_trim(rest).n) {
@@ -262,7 +253,7 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	address = rcpt_address(s, &to, t->arena);
 	code = auth_resolve(address, t->arena, &who);
 	if (code < 0) {
-		refuse(s, 451, "4.3.0", address, "Recipient cannot be looked up now");
+		smtp_refuse(s, 451, "4.3.0", address, "Recipient cannot be looked up now");
 	} else if (who.kind != RESOLVE_ACCOUNT) {
 		rcpt_unresolved(s, address, who.kind);
 	} else if (!(r = rcpt_add(t))) {

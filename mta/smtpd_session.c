@@ -4,7 +4,7 @@
  * A command that must end its group (RFC 2920 section 3.1) and has something
  * behind it ends the session: nothing sent ahead of its turn is ever obeyed.
  */
-#include "mta/smtpd.h"
+#include "mta/smtpd_text.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -14,6 +14,11 @@
 #include "lib/base/log.h"
 
 #define COMMAND_LINE_MAX 4096
+
+static struct metric bad_input = METRIC_COUNTER("smtp_bad_input_total", "kind=\"command\"",
+    "What broke the rules of the protocol");
+static struct metric ahead = METRIC_COUNTER("smtp_bad_input_total", "kind=\"ahead\"",
+    "What broke the rules of the protocol");
 
 void
 smtp_reply(struct smtp *s, unsigned code, const char *enhanced, const char *fmt, ...)
@@ -25,13 +30,40 @@ smtp_reply(struct smtp *s, unsigned code, const char *enhanced, const char *fmt,
 	vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	for (char *c = text; *c; c++)
-		if ((unsigned char)*c < 32)
-			*c = ' ';
+		if (*c < 32 || *c == 127) /* chars above ASCII are below 0 */
+			*c = '?';
 	stream_printf(s->io, "%u %s %s\r\n", code, enhanced, text);
 	if (code >= 400)
 		s->errors++;
+	if (code == 500 || code == 501)
+		metric_add(&bad_input, 1);
 	if (code == 421)
 		s->closing = true;
+}
+
+void
+smtp_refused(struct smtp *s, unsigned code, const char *enhanced, struct str address,
+    const char *text)
+{
+	char label[32];
+	struct metric *m;
+
+	snprintf(label, sizeof label, "code=\"%.15s\"", enhanced);
+	m = metric_labelled(METRIC_K_COUNTER, "smtp_rejected_total", label,
+	    "Refused senders, recipients and messages by enhanced status code");
+	if (m)
+		metric_add(m, 1);
+	LOG_INFO("smtp.rejected", L_C("session", s->id), L_C("ip", session_peer_text(s->session)),
+	    L_U64("code", code), L_C("enhanced", enhanced), L_STR("address", address),
+	    L_C("reason", text));
+}
+
+void
+smtp_refuse(struct smtp *s, unsigned code, const char *enhanced, struct str address,
+    const char *text)
+{
+	smtp_refused(s, code, enhanced, address, text);
+	smtp_reply(s, code, enhanced, "%s", text);
 }
 
 /* Skips a line that is longer than allowed, to its LF. */
@@ -98,101 +130,29 @@ smtp_line(struct smtp *s, bool wait, size_t max, struct str *ret)
 void
 smtp_txn_end(struct smtp *s)
 {
-	struct arena *a = s->txn ? s->txn->arena : NULL;
+	struct arena *a;
 
+	if (!s->txn)
+		return;
+	text_free(&s->txn->text);
+	a = s->txn->arena;
 	s->txn = NULL;
 	arena_free(&a);
 }
 
-bool
-smtp_client_in(struct smtp *s, const struct conf_nets *nets)
-{
-	const struct sockaddr_storage *ss = session_peer(s->session);
-	unsigned char a[16] = { [10] = 0xff, [11] = 0xff };
-
-	if (ss->ss_family == AF_INET)
-		memcpy(a + 12, &((const struct sockaddr_in *)ss)->sin_addr, 4);
-	else
-		memcpy(a, &((const struct sockaddr_in6 *)ss)->sin6_addr, 16);
-	return conf_nets_has(nets, a);
-}
-
-bool
-smtp_auth_offered(struct smtp *s)
-{
-	return s->listen->auth && (stream_tls(s->io) || s->listen->plaintext_auth ||
-	    smtp_client_in(s, &smtp_settings()->plaintext_auth_from));
-}
-
-bool
-smtp_tls_offered(struct smtp *s)
-{
-	return s->listen->tls != CONF_TLS_OFF && !stream_tls(s->io) && service_tls(smtpd.service);
-}
-
 static bool
-hello_name(struct smtp *s, struct str arg)
+no_argument(struct smtp *s, struct str arg, const char *verb)
 {
-	arg = str_trim(arg);
-	if (!arg.n || arg.n >= sizeof s->helo) {
-		smtp_reply(s, 501, "5.5.4", "Syntax: EHLO name");
-		return false;
-	}
-	for (size_t i = 0; i < arg.n; i++)
-		if (!ascii_isalnum(arg.p[i]) && !strchr("-._:[]", arg.p[i])) {
-			smtp_reply(s, 501, "5.5.4", "Bad host name");
-			return false;
-		}
-	smtp_txn_end(s);
-	memcpy(s->helo, arg.p, arg.n);
-	s->helo[arg.n] = 0;
-	return true;
-}
-
-static void
-cmd_ehlo(struct smtp *s, struct str arg)
-{
-	const struct settings *set = smtp_settings();
-
-	if (!hello_name(s, arg))
-		return;
-	s->esmtp = true;
-	stream_printf(s->io, "250-%.*s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n", STR_ARG(set->hostname),
-	    (unsigned long long)set->message_size_limit);
-	if (smtp_tls_offered(s))
-		stream_puts(s->io, "250-STARTTLS\r\n");
-	if (smtp_auth_offered(s))
-		stream_puts(s->io, "250-AUTH PLAIN LOGIN\r\n");
-	stream_puts(s->io, "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n");
-}
-
-static void
-cmd_helo(struct smtp *s, struct str arg)
-{
-	if (!hello_name(s, arg))
-		return;
-	s->esmtp = false;
-	stream_printf(s->io, "250 %.*s\r\n", STR_ARG(smtp_settings()->hostname));
-}
-
-static void
-cmd_starttls(struct smtp *s, struct str arg)
-{
-	if (arg.n || !smtp_tls_offered(s)) {
-		smtp_reply(s, arg.n ? 501 : 502, "5.5.1", arg.n ? "No arguments" : "Not offered");
-		return;
-	}
-	stream_puts(s->io, "220 2.0.0 Ready to start TLS\r\n");
-	smtp_txn_end(s);
-	s->helo[0] = 0; /* RFC 3207 section 4.2: forget what was said in the clear */
-	s->esmtp = false;
-	if (stream_flush(s->io) < 0 || stream_tls_accept(s->io, service_tls(smtpd.service)) < 0)
-		s->closing = true;
+	if (arg.n)
+		smtp_reply(s, 501, "5.5.4", "%s takes no arguments", verb);
+	return !arg.n;
 }
 
 static void
 cmd_rset(struct smtp *s, struct str arg)
 {
+	if (!no_argument(s, arg, "RSET"))
+		return;
 	smtp_txn_end(s);
 	smtp_reply(s, 250, "2.0.0", "Ok");
 }
@@ -203,6 +163,7 @@ cmd_noop(struct smtp *s, struct str arg)
 	smtp_reply(s, 250, "2.0.0", "Ok");
 }
 
+/* RFC 5321 section 3.5.3: neither yes nor no, which helps nobody to guess. */
 static void
 cmd_vrfy(struct smtp *s, struct str arg)
 {
@@ -225,6 +186,8 @@ cmd_expn(struct smtp *s, struct str arg)
 static void
 cmd_quit(struct smtp *s, struct str arg)
 {
+	if (!no_argument(s, arg, "QUIT"))
+		return;
 	smtp_reply(s, 221, "2.0.0", "Bye");
 	s->closing = true;
 }
@@ -235,56 +198,99 @@ cmd_http(struct smtp *s, struct str arg)
 	smtp_reply(s, 421, "4.7.0", "This is not a web server");
 }
 
-enum { V_HELLO = 1 /* needs a greeting */, V_LAST = 2, V_SMTP = 4, V_LMTP = 8 };
+enum {
+	V_HELLO = 1,  /* needs EHLO, HELO or LHLO, and TLS where the listener demands it */
+	V_LAST = 2,   /* nothing may follow in its group (RFC 2920 section 3.1) */
+	V_SMTP = 4,   /* not in LMTP */
+	V_LMTP = 8,   /* only there */
+	V_MAIL = 16,  /* moves mail: not counted against command-limit */
+};
 
-static const struct verb {
+#define SEEN(verb) METRIC_COUNTER("smtp_commands_total", "verb=\"" verb "\"", "Commands by verb")
+
+static struct verb {
 	struct str name;
 	unsigned flags;
 	void (*run)(struct smtp *s, struct str arg);
+	struct metric seen;
 } verbs[] = {
-	{ STR_INIT("MAIL"), V_HELLO, cmd_mail },
-	{ STR_INIT("RCPT"), V_HELLO, cmd_rcpt },
-	{ STR_INIT("DATA"), V_HELLO | V_LAST, cmd_data },
-	{ STR_INIT("EHLO"), V_LAST | V_SMTP, cmd_ehlo },
-	{ STR_INIT("HELO"), V_LAST | V_SMTP, cmd_helo },
-	{ STR_INIT("LHLO"), V_LAST | V_LMTP, cmd_ehlo },
-	{ STR_INIT("RSET"), 0, cmd_rset },
-	{ STR_INIT("NOOP"), 0, cmd_noop },
-	{ STR_INIT("QUIT"), 0, cmd_quit },
-	{ STR_INIT("AUTH"), V_HELLO | V_LAST, cmd_auth },
-	{ STR_INIT("STARTTLS"), V_LAST, cmd_starttls },
-	{ STR_INIT("VRFY"), 0, cmd_vrfy },
-	{ STR_INIT("EXPN"), 0, cmd_expn },
-	{ STR_INIT("HELP"), 0, cmd_help },
-	{ STR_INIT("GET"), 0, cmd_http },
-	{ STR_INIT("POST"), 0, cmd_http },
-	{ STR_INIT("CONNECT"), 0, cmd_http },
+	{ STR_INIT("MAIL"), V_HELLO | V_MAIL, cmd_mail, SEEN("mail") },
+	{ STR_INIT("RCPT"), V_HELLO | V_MAIL, cmd_rcpt, SEEN("rcpt") },
+	{ STR_INIT("DATA"), V_HELLO | V_LAST | V_MAIL, cmd_data, SEEN("data") },
+	{ STR_INIT("BDAT"), V_MAIL, cmd_bdat, SEEN("bdat") }, /* reads its octets in any case */
+	{ STR_INIT("EHLO"), V_LAST | V_SMTP, cmd_ehlo, SEEN("ehlo") },
+	{ STR_INIT("HELO"), V_LAST | V_SMTP, cmd_helo, SEEN("helo") },
+	{ STR_INIT("LHLO"), V_LAST | V_LMTP, cmd_ehlo, SEEN("lhlo") },
+	{ STR_INIT("RSET"), 0, cmd_rset, SEEN("rset") },
+	{ STR_INIT("NOOP"), 0, cmd_noop, SEEN("noop") },
+	{ STR_INIT("QUIT"), 0, cmd_quit, SEEN("quit") },
+	{ STR_INIT("AUTH"), V_HELLO | V_LAST, cmd_auth, SEEN("auth") },
+	{ STR_INIT("STARTTLS"), V_LAST, cmd_starttls, SEEN("starttls") },
+	{ STR_INIT("XCLIENT"), V_LAST, cmd_xclient, SEEN("xclient") },
+	{ STR_INIT("VRFY"), 0, cmd_vrfy, SEEN("vrfy") },
+	{ STR_INIT("EXPN"), 0, cmd_expn, SEEN("expn") },
+	{ STR_INIT("HELP"), 0, cmd_help, SEEN("help") },
+	{ STR_INIT("GET"), 0, cmd_http, SEEN("http") },
+	{ STR_INIT("POST"), 0, cmd_http, SEEN("http") },
+	{ STR_INIT("CONNECT"), 0, cmd_http, SEEN("http") },
 };
+
+static struct verb *
+verb_find(struct smtp *s, struct str name)
+{
+	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+		if (str_ieq(verbs[i].name, name))
+			return verbs[i].flags & (smtp_is_lmtp(s) ? V_SMTP : V_LMTP) ? NULL : &verbs[i];
+	return NULL;
+}
+
+bool
+smtp_in_order(struct smtp *s)
+{
+	if (!s->helo)
+		smtp_reply(s, 503, "5.5.1", "Say %s first", smtp_is_lmtp(s) ? "LHLO" : "EHLO");
+	else if (s->listen->tls == CONF_TLS_REQUIRED && !stream_tls(s->io))
+		smtp_reply(s, 530, "5.7.0", "Say STARTTLS first");
+	else
+		return true;
+	return false;
+}
+
+/* Whether the client went on without the answer that it had to wait for: behind a
+ * command that ends its group, or without the EHLO that offers PIPELINING. */
+static bool
+too_early(struct smtp *s, const struct verb *v)
+{
+	return (v->flags & V_LAST || !s->esmtp) && v->run != cmd_quit && stream_peek(s->io).n;
+}
+
+static void
+run_verb(struct smtp *s, struct verb *v, struct str arg)
+{
+	metric_add(&v->seen, 1);
+	if (too_early(s, v)) {
+		metric_add(&ahead, 1);
+		smtp_reply(s, 554, "5.5.0", "Commands sent ahead of their turn");
+		s->closing = true;
+	} else if (!(v->flags & V_HELLO) || smtp_in_order(s)) {
+		v->run(s, str_trim(arg));
+	}
+}
 
 static void
 command(struct smtp *s, struct str line)
 {
 	struct str arg = line, name = str_word(&arg);
-	bool lmtp = s->listen->proto == CONF_LMTP;
-	const struct verb *v = NULL;
+	struct verb *v = verb_find(s, name);
 
-	for (size_t i = 0; i < sizeof verbs / sizeof *verbs && !v; i++)
-		if (str_ieq(verbs[i].name, name) && !(verbs[i].flags & (lmtp ? V_SMTP : V_LMTP)))
-			v = &verbs[i];
-	if (!v)
-		smtp_reply(s, 500, "5.5.2", "Command not recognized");
-	else if ((v->flags & V_LAST || !s->esmtp) && v->run != cmd_quit && stream_pending(s->io) &&
-	    stream_peek(s->io).n) {
-		smtp_reply(s, 554, "5.5.0", "Commands sent ahead of their turn");
-		s->closing = true;
-	} else if (v->flags & V_HELLO && !s->helo[0])
-		smtp_reply(s, 503, "5.5.1", "Say %s first", lmtp ? "LHLO" : "EHLO");
-	else if (s->listen->tls == CONF_TLS_REQUIRED && v->flags & V_HELLO && !stream_tls(s->io))
-		smtp_reply(s, 530, "5.7.0", "Say STARTTLS first");
+	if (v)
+		run_verb(s, v, arg);
 	else
-		v->run(s, str_trim(arg));
+		smtp_reply(s, 500, "5.5.2", "Command not recognized");
+	if (!v || !(v->flags & V_MAIL))
+		s->commands++;
 	if (!s->closing && (s->errors > smtp_settings()->error_limit ||
-	    (!s->txn && ++s->commands > smtp_settings()->command_limit)))
+	    s->commands > smtp_settings()->command_limit))
 		smtp_reply(s, 421, "4.7.0", "Too many errors or commands");
 }
 
@@ -294,25 +300,6 @@ goodbye(struct smtp *s, const char *reply)
 	stream_puts(s->io, reply);
 	stream_flush(s->io);
 	return SESSION_CLOSE;
-}
-
-static bool
-greet(struct smtp *s)
-{
-	const struct settings *set = smtp_settings();
-
-	stream_timeout(s->io, set->smtp_timeout_ms);
-	session_idle_limit(s->session, set->smtp_timeout_ms);
-	if (s->listen->tls == CONF_TLS_IMPLICIT &&
-	    stream_tls_accept(s->io, service_tls(smtpd.service)) < 0)
-		return false;
-	if (stream_peek(s->io).n) {
-		goodbye(s, "554 5.5.0 The server speaks first\r\n");
-		return false;
-	}
-	stream_printf(s->io, "220 %.*s %s Posthorn\r\n", STR_ARG(set->hostname),
-	    s->listen->proto == CONF_LMTP ? "LMTP" : "ESMTP");
-	return true;
 }
 
 enum session_next
@@ -326,8 +313,10 @@ smtp_run(struct session *session, enum session_reason why)
 		return goodbye(s, "421 4.4.2 Timeout, closing connection\r\n");
 	if (why == SESSION_DRAIN)
 		return goodbye(s, "421 4.3.2 Service shutting down\r\n");
-	if (why == SESSION_NEW && !greet(s))
+	if (why == SESSION_NEW && !smtp_greet(s)) {
+		stream_flush(s->io);
 		return SESSION_CLOSE;
+	}
 	while (!s->closing && (got = smtp_line(s, false, COMMAND_LINE_MAX, &line)) == 1)
 		command(s, line);
 	if (stream_flush(s->io) < 0 || s->closing || got < 0)

@@ -1,7 +1,8 @@
 /*
  * What everything that becomes mail passes, whoever brings it: limits on the
- * header section, loop detection, trace header, completion of submitted
- * messages. There is one door into the spool: accept_message.
+ * header section, loop detection, trace header, fields that must not travel, what
+ * submitted messages lack. There is one door into the spool: accept_message, or
+ * accept_open .. accept_close for a message that is not in memory whole.
  */
 #ifndef LIB_ACCEPT_ACCEPT_H
 #define LIB_ACCEPT_ACCEPT_H
@@ -9,13 +10,18 @@
 #include "lib/client/queue.h"
 #include "lib/conf/settings.h"
 
+#define ACCEPT_CUTS 24 /* fields left out of one message */
+
 struct accept_request {
 	const struct settings *settings;
 	const struct envelope *env;   /* size, arrived_us are filled in here */
-	struct str content;           /* the message: CRLF lines, no trace header of ours */
+	struct str content;           /* the message: CRLF lines, no trace header of ours; for
+	                               * accept_open its beginning */
 	const char *with;             /* "ESMTPSA" (RFC 3848, RFC 6531 section 4.3); not for ENV_LOCAL */
 	struct str tls;               /* "TLSv1.3 with cipher X (256 bits)", empty without */
-	bool submitted;               /* complete Date and Message-ID (RFC 6409 section 8) */
+	struct str host;              /* the client's name as a proxy knows it, or empty */
+	bool submitted;               /* RFC 6409 section 8: Date and Message-ID are added,
+	                               * Bcc, Resent-Bcc and Content-Length left out */
 };
 
 /* A refusal as SMTP says it; smtp 0: none. */
@@ -29,17 +35,33 @@ struct accept_header {
 	unsigned received;
 	bool date, message_id;
 	bool no_header;               /* the first line is not a field */
-	size_t return_path_at, return_path_n; /* the first Return-Path: left out */
+	struct accept_cut { size_t at, n; } cuts[ACCEPT_CUTS]; /* in order: left out */
+	size_t n_cuts;
 };
 
-/* Reads the header section of content and judges its size, fields and hops. */
-struct accept_verdict accept_check(const struct settings *s, struct str content,
+/* Reads the header section of content and judges its size, fields and hops.
+ * Return-Path is cut always (the final delivery adds it, RFC 5321 section 4.4). */
+struct accept_verdict accept_check(const struct settings *s, struct str content, bool submitted,
     struct accept_header *ret);
+/* Whether the header section of a message that begins so ends in it. */
+bool accept_header_whole(struct str content);
 
 /* Checks, adds the trace header and what is missing, and hands the message to
  * queued. 0 and *ret_verdict (refused here) or *ret (queued's answer); negative:
  * queued gave no answer. */
 int accept_message(const struct accept_request *r, struct arena *a,
     struct accept_verdict *ret_verdict, struct queue_answer *ret);
+
+/* The same in parts: the first one holds the whole header section. What is sent
+ * ahead lies in queued until accept_close, whose part may be empty. Each call but
+ * accept_abort returns as accept_message; after a refusal or a failure the stream
+ * is gone (*s is NULL). The request's env and the arena must outlive the stream. */
+struct accept_stream;
+int accept_open(const struct accept_request *r, struct arena *a,
+    struct accept_verdict *ret_verdict, struct accept_stream **ret);
+int accept_more(struct accept_stream **s, struct str part, struct accept_verdict *ret_verdict);
+int accept_close(struct accept_stream **s, struct str part, struct accept_verdict *ret_verdict,
+    struct queue_answer *ret);
+void accept_abort(struct accept_stream **s);
 
 #endif

@@ -111,6 +111,29 @@ hex_get(struct buf *b, struct str s)
 	return 0;
 }
 
+int
+xtext_get(struct buf *b, struct str s)
+{
+	size_t start = b->n;
+
+	for (size_t i = 0; i < s.n; i++) {
+		int h, l;
+
+		if (s.p[i] > 32 && s.p[i] < 127 && s.p[i] != '+' && s.p[i] != '=') {
+			buf_putc(b, s.p[i]);
+			continue;
+		}
+		if (s.p[i] != '+' || s.n - i < 3 || (h = hex_value(s.p[i + 1])) < 0 ||
+		    (l = hex_value(s.p[i + 2])) < 0) {
+			buf_truncate(b, start);
+			return -EINVAL;
+		}
+		buf_putc(b, (char)(h << 4 | l));
+		i += 2;
+	}
+	return 0;
+}
+
 size_t
 utf8_next(struct str s, uint32_t *ret_cp)
 {

@@ -1,6 +1,6 @@
 /*
  * Text codings that more than one protocol uses: base64 (RFC 4648 section 4),
- * hexadecimal, UTF-8 (RFC 3629).
+ * hexadecimal, the xtext of SMTP parameters, UTF-8 (RFC 3629).
  */
 #ifndef LIB_BASE_TEXT_H
 #define LIB_BASE_TEXT_H
@@ -15,6 +15,8 @@ int base64_get(struct buf *b, struct str s);
 
 void hex_put(struct buf *b, struct str s); /* lower case */
 int hex_get(struct buf *b, struct str s);  /* 0 or -EINVAL */
+/* xtext (RFC 3461 section 4): printable ASCII, "+2B" for any other. 0 or -EINVAL. */
+int xtext_get(struct buf *b, struct str s);
 
 /* Whether s is well-formed UTF-8 (no overlong forms, surrogates or code points
  * over U+10FFFF). */

@@ -182,66 +182,6 @@ accept_inline(const struct envelope *env, const struct iovec *content, size_t n,
 	return rc ? rc : take_answer(&f, a, ret);
 }
 
-static int
-send_chunk(uint64_t stream, const char *p, size_t n, struct arena *a)
-{
-	struct buf b = { 0 };
-	struct wire_error we;
-	struct frame f;
-	char tag[6] = { QUEUE_CONTENT, 0 };
-	struct iovec iov[2];
-	int rc;
-
-	wire_u64(&b, QUEUE_STREAM, stream);
-	le32_put(tag + 2, (uint32_t)n);
-	buf_put(&b, tag, sizeof tag);
-	iov[0] = (struct iovec){ b.p, b.n };
-	iov[1] = (struct iovec){ (void *)(uintptr_t)p, n };
-	rc = chan_call(chan_to(ROLE_QUEUED, 0), MSG_QUEUE_CHUNK, iov, 2, -1, ANSWER_MS, a, &f, &we);
-	buf_done(&b);
-	return rc;
-}
-
-static void
-forget(void *arg, int code, const struct frame *f)
-{
-	(void)arg, (void)code, (void)f;
-}
-
-static int
-accept_chunks(const struct envelope *env, const struct iovec *content, size_t n, struct arena *a,
-    struct queue_answer *ret)
-{
-	static _Atomic uint64_t streams;
-	uint64_t stream = atomic_fetch_add(&streams, 1) + 1;
-	struct buf b = { 0 };
-	struct wire_error we;
-	struct frame f;
-	size_t at;
-	int rc = 0;
-
-	for (size_t i = 0; i < n && !rc; i++)
-		for (size_t k = 0; k < content[i].iov_len && !rc; k += QUEUE_CHUNK_SIZE) {
-			size_t left = content[i].iov_len - k;
-
-			rc = send_chunk(stream, (const char *)content[i].iov_base + k,
-			    left < QUEUE_CHUNK_SIZE ? left : QUEUE_CHUNK_SIZE, a);
-		}
-	wire_u64(&b, QUEUE_STREAM, stream);
-	if (rc) {
-		chan_send(chan_to(ROLE_QUEUED, 0), MSG_QUEUE_ABORT, &b, -1, ANSWER_MS, forget, NULL);
-		buf_done(&b);
-		return rc;
-	}
-	at = wire_begin(&b, QUEUE_ENVELOPE);
-	envelope_put(&b, env);
-	wire_end(&b, at);
-	rc = b.over ? -ENOMEM : chan_call_buf(chan_to(ROLE_QUEUED, 0), MSG_QUEUE_ACCEPT, &b,
-	    ANSWER_MS, a, &f, &we);
-	buf_done(&b);
-	return rc ? rc : take_answer(&f, a, ret);
-}
-
 static void
 on_pressure(void *arg, struct chan *c, const struct frame *f)
 {
@@ -271,6 +211,120 @@ listen_once(void)
 		return;
 	chan_on_event(ROLE_QUEUED, MSG_QUEUE_EV_PRESSURE, on_pressure, NULL);
 	chan_on_state(ROLE_QUEUED, on_state, NULL);
+}
+
+/* One chunk; v[0] is left free for what stands before the content. */
+static int
+send_chunk(struct queue_stream *s, struct iovec *v, size_t n, size_t size, struct arena *a,
+    struct wire_error *we)
+{
+	struct buf b = { 0 };
+	struct frame f;
+	char tag[6] = { QUEUE_CONTENT, 0 };
+	int rc;
+
+	wire_u64(&b, QUEUE_STREAM, s->id);
+	wire_u64(&b, QUEUE_OFFSET, s->size);
+	le32_put(tag + 2, (uint32_t)size);
+	buf_put(&b, tag, sizeof tag);
+	v[0] = (struct iovec){ b.p, b.n };
+	*we = (struct wire_error){ 0 };
+	rc = b.over ? -ENOMEM : chan_call(chan_to(ROLE_QUEUED, 0), MSG_QUEUE_CHUNK, v, n + 1, -1,
+	    ANSWER_MS, a, &f, we);
+	buf_done(&b);
+	if (!rc)
+		s->size += size;
+	return rc;
+}
+
+int
+queue_stream_put(struct queue_stream *s, const struct iovec *content, size_t n, struct arena *a,
+    struct wire_error *ret_error)
+{
+	static _Atomic uint64_t streams;
+	struct iovec v[IOV_MAX_PIECES + 1];
+	size_t k = 0, size = 0;
+	int rc = 0;
+
+	*ret_error = (struct wire_error){ 0 };
+	if (!chan_to(ROLE_QUEUED, 0))
+		return -ENOTCONN;
+	if (!s->id)
+		s->id = atomic_fetch_add(&streams, 1) + 1;
+	for (size_t i = 0; i < n && !rc; i++)
+		for (size_t at = 0, take; at < content[i].iov_len && !rc; at += take) {
+			take = content[i].iov_len - at;
+			if (take > QUEUE_CHUNK_SIZE - size)
+				take = QUEUE_CHUNK_SIZE - size;
+			v[++k] = (struct iovec){ (char *)content[i].iov_base + at, take };
+			size += take;
+			if (size < QUEUE_CHUNK_SIZE && k < IOV_MAX_PIECES)
+				continue;
+			rc = send_chunk(s, v, k, size, a, ret_error);
+			k = size = 0;
+		}
+	return rc || !size ? rc : send_chunk(s, v, k, size, a, ret_error);
+}
+
+static void
+forget(void *arg, int code, const struct frame *f)
+{
+	(void)arg, (void)code, (void)f;
+}
+
+void
+queue_stream_abort(struct queue_stream *s)
+{
+	struct chan *c = chan_to(ROLE_QUEUED, 0);
+	struct buf b = { 0 };
+
+	wire_u64(&b, QUEUE_STREAM, s->id);
+	if (c && s->id)
+		chan_send(c, MSG_QUEUE_ABORT, &b, -1, ANSWER_MS, forget, NULL);
+	buf_done(&b);
+	*s = (struct queue_stream){ 0 };
+}
+
+int
+queue_stream_accept(const struct envelope *env, struct queue_stream *s, struct arena *a,
+    struct queue_answer *ret)
+{
+	struct buf b = { 0 };
+	struct wire_error we;
+	struct frame f;
+	size_t at;
+	int rc;
+
+	wire_u64(&b, QUEUE_STREAM, s->id);
+	at = wire_begin(&b, QUEUE_ENVELOPE);
+	envelope_put(&b, env);
+	wire_end(&b, at);
+	listen_once();
+	rc = b.over ? -ENOMEM : chan_call_buf(chan_to(ROLE_QUEUED, 0), MSG_QUEUE_ACCEPT, &b,
+	    ANSWER_MS, a, &f, &we);
+	buf_done(&b);
+	if (rc)
+		queue_stream_abort(s);
+	*s = (struct queue_stream){ 0 };
+	return rc ? rc : take_answer(&f, a, ret);
+}
+
+static int
+accept_chunks(const struct envelope *env, const struct iovec *content, size_t n, struct arena *a,
+    struct queue_answer *ret)
+{
+	struct queue_stream s = { 0 };
+	struct wire_error we;
+	int rc = queue_stream_put(&s, content, n, a, &we);
+
+	if (!rc)
+		return queue_stream_accept(env, &s, a, ret);
+	queue_stream_abort(&s);
+	if (!we.smtp)
+		return rc;
+	*ret = (struct queue_answer){ .outcome = QUEUE_TEMPFAIL, .smtp = we.smtp,
+		.enhanced = we.enhanced, .text = we.text };
+	return 0;
 }
 
 int

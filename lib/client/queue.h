@@ -45,6 +45,20 @@ int queue_accept(const struct envelope *env, const struct iovec *content, size_t
 #define QUEUE_DEDUP_MS (24u * 3600 * 1000)
 #define QUEUE_DEDUP_KEY 64       /* bytes at most */
 
+/* Content ahead of its envelope: a message that comes in slowly or is large need
+ * not be in memory whole. A stream that was begun (its first put) ends in
+ * queue_stream_accept or queue_stream_abort, always. */
+struct queue_stream {           /* zeroed before the first put */
+	uint64_t id;
+	uint64_t size;          /* bytes sent: env->size must agree with it */
+};
+/* As queue_accept; a refusal (452, 451) is in *ret_error, strings in the arena. */
+int queue_stream_put(struct queue_stream *s, const struct iovec *content, size_t n, struct arena *a,
+    struct wire_error *ret_error);
+int queue_stream_accept(const struct envelope *env, struct queue_stream *s, struct arena *a,
+    struct queue_answer *ret);
+void queue_stream_abort(struct queue_stream *s);
+
 /* What back-pressure says now: 0 go on; 1 slow down (delay new transactions by
  * *ret_delay_ms); 2 stop (452 4.3.1). Kept up to date by events. */
 int queue_pressure(uint64_t *ret_delay_ms);

@@ -5,8 +5,10 @@
 #include "lib/base/buf.h"
 
 /* MSG_QUEUE_ACCEPT: envelope, and content or stream; MSG_QUEUE_CHUNK: stream,
- * content; MSG_QUEUE_ABORT: stream. */
-enum { QUEUE_ENVELOPE = 1, QUEUE_CONTENT = 2, QUEUE_STREAM = 3 };
+ * offset, content; MSG_QUEUE_ABORT: stream. The offset, and the envelope's size
+ * against what came, keep a queued that restarted in the middle of a stream from
+ * taking its rest for the whole. */
+enum { QUEUE_ENVELOPE = 1, QUEUE_CONTENT = 2, QUEUE_STREAM = 3, QUEUE_OFFSET = 4 };
 #define QUEUE_INLINE (256u << 10)
 #define QUEUE_CHUNK_SIZE (256u << 10)
 

@@ -41,6 +41,7 @@ struct session {
 	uint64_t idle_ms;
 	struct timer idle;
 	struct sockaddr_storage peer;
+	struct sockaddr_storage *local; /* NULL: the socket's own */
 	char peer_text[INET6_ADDRSTRLEN];
 	enum state state;
 	enum session_reason why;    /* for the next run */
@@ -108,7 +109,8 @@ peer_text(struct session *s)
 	else if (s->peer.ss_family == AF_INET6)
 		inet_ntop(AF_INET6, &v6->sin6_addr, s->peer_text, sizeof s->peer_text);
 	else
-		snprintf(s->peer_text, sizeof s->peer_text, "local");
+		snprintf(s->peer_text, sizeof s->peer_text, "%s",
+		    s->peer.ss_family == AF_UNSPEC ? "unknown" : "local");
 }
 
 void
@@ -124,12 +126,23 @@ session_peer(const struct session *s)
 	return &s->peer;
 }
 
+void
+session_set_local(struct session *s, const struct sockaddr_storage *local)
+{
+	if (!s->local)
+		s->local = malloc(sizeof *s->local);
+	if (s->local)
+		*s->local = *local;
+}
+
 const struct sockaddr_storage *
 session_local(const struct session *s)
 {
 	static _Thread_local struct sockaddr_storage a;
 	socklen_t n = sizeof a;
 
+	if (s->local)
+		return s->local;
 	memset(&a, 0, sizeof a);
 	getsockname(stream_fd(s->stream), (struct sockaddr *)&a, &n);
 	return &a;
@@ -156,6 +169,7 @@ session_end(struct session *s)
 	stream_free(&s->stream);
 	p->n--;
 	listener_unref(s->listener);
+	free(s->local);
 	free(s);
 }
 

@@ -69,8 +69,9 @@ const struct sockaddr_storage *session_peer(const struct session *s);
 const struct sockaddr_storage *session_local(const struct session *s);
 /* The address as text without port: "192.0.2.1", "2001:db8::1". */
 const char *session_peer_text(const struct session *s);
-/* After XCLIENT or PROXY: the client is somebody else. */
+/* After XCLIENT or PROXY: the client is somebody else, and spoke to this address. */
 void session_set_peer(struct session *s, const struct sockaddr_storage *peer);
+void session_set_local(struct session *s, const struct sockaddr_storage *local);
 
 /* How long the session may be parked, in milliseconds, from its next park. */
 void session_idle_limit(struct session *s, uint64_t ms);

@@ -457,6 +457,14 @@ stream_pending(const struct stream *s)
 	return s->in.n > s->in_off || s->readable || (s->tls && SSL_has_pending(s->tls->ssl));
 }
 
+bool
+stream_spoke(const struct stream *s)
+{
+	char c;
+
+	return s->in.n > s->in_off || recv(s->fd, &c, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 /* Where to read to and how much. A full buffer is moved down, then doubled. */
 static char *
 in_room(struct stream *s, size_t *ret_n)

@@ -51,6 +51,9 @@ int stream_read_full(struct stream *s, void *p, size_t n);
  * socket has shown readiness. */
 bool stream_pending(const struct stream *s);
 
+/* Whether the peer has sent something that was not read yet; asks the socket. */
+bool stream_spoke(const struct stream *s);
+
 void stream_put(struct stream *s, const void *p, size_t n);
 void stream_puts(struct stream *s, const char *c);
 void stream_str(struct stream *s, struct str v);

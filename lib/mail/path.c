@@ -102,6 +102,17 @@ is_hostname(struct str s)
 	return label > 0 && s.p[s.n - 1] != '-';
 }
 
+bool
+path_is_host(struct str s)
+{
+	if (!s.n || s.n > PATH_MAX_DOMAIN)
+		return false;
+	for (size_t i = 0; i < s.n; i++)
+		if (!ascii_isalnum(s.p[i]) && (!s.p[i] || !strchr("-._:[]", s.p[i])))
+			return false;
+	return true;
+}
+
 static int
 idna(struct str s, struct arena *a, struct str *ret)
 {

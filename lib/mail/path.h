@@ -38,6 +38,9 @@ int path_parse(struct str s, unsigned flags, struct arena *a, struct path *ret,
     struct str *ret_rest);
 /* The same for a bare address without brackets ("user1@example.test"), whole. */
 int path_parse_address(struct str s, unsigned flags, struct arena *a, struct path *ret);
+/* Whether s can be the name in EHLO, HELO and LHLO (a domain or an address literal, not
+ * looked at closer) and in trace headers. */
+bool path_is_host(struct str s);
 /* A domain by itself, as `domain` above (no literals). */
 int path_domain(struct str s, unsigned flags, struct arena *a, struct str *ret);
 

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "lib/base/log.h"
+#include "lib/proc/census.h"
 #include "lib/proc/chan_private.h"
 #include "lib/proc/conn.h"
 #include "lib/proc/metrics.h"
@@ -69,6 +70,7 @@ struct service {
 	struct early_caller *callers;
 	struct watch control;
 	unsigned instance, instances;
+	int census;               /* -1: none came */
 	uint64_t number;
 	unsigned char key[SETUP_KEY];
 	char user[64];
@@ -504,6 +506,9 @@ set_up(struct service *s, struct frame *f)
 	case SETUP_CONTROL:
 		take_control(s, f->fd);
 		break;
+	case SETUP_CENSUS:
+		s->census = f->fd;
+		break;
 	case SETUP_CALLEE:
 		chan_connect(p.role, p.instance, f->fd);
 		break;
@@ -601,6 +606,8 @@ get_ready(struct service *s)
 		fatal("service.config", "%s", s->failed.code ? s->failed.text : "no config came");
 	if (s->spec->init && s->spec->init(s, &e))
 		fatal("service.init_failed", "%s", e.text);
+	if (s->spec->listen && census_open(s->census, s->instance, s->instances, &e))
+		fatal("service.init_failed", "%s", e.text);
 	if (s->spec->confine && confine(s->spec->confine, s->user, &e))
 		fatal("confine.failed", "%s", e.text);
 	LOG_INFO("confine.done", L_C("how", confine_summary()));
@@ -631,6 +638,7 @@ service_run(const struct service_spec *spec, int argc, char **argv)
 	raise_fd_limit();
 	keep_memory();
 	s.spec = spec;
+	s.census = -1;
 	log_init(role_name(spec->role), 0, 2);
 	s.loop = loop_new(&e);
 	s.arena = arena_new(0);

@@ -2,8 +2,8 @@
  * What the master tells its children on descriptor 3, and they it. Frames of
  * lib/io/wire.h; both ends are of one build, so the fields are few and fixed.
  *
- *	master -> child   SELF, CONFIG, TLS, LISTEN+fd ..., CONTROL+fd, CALLEE+fd ...,
- *	                  CALLER+fd ..., GO
+ *	master -> child   SELF, CONFIG, TLS, LISTEN+fd ..., CONTROL+fd, CENSUS+fd,
+ *	                  CALLEE+fd ..., CALLER+fd ..., GO
  *	child  -> master  READY (or it exits with a text in the log)
  *	later             CALLEE, CALLER when a peer was restarted; CONFIG, TLS,
  *	                  LISTEN, UNLISTEN, RELOADED for a new config (answer: OK or
@@ -33,6 +33,7 @@ enum {
 	SETUP_METRICS,
 	SETUP_DRAIN, /* listeners close, sessions are asked to end; calls still served */
 	SETUP_STOP,
+	SETUP_CENSUS, /* the memory of session counts (census.h); front ends only */
 };
 
 /* Tags, shared by all of them. */

@@ -80,10 +80,10 @@ class Wire:
         return out
 
 
-def envelope(sender, rcpts, lmtp=False):
+def envelope(sender, rcpts, lmtp=False, size=0):
     """rcpts: [(address, account)]; slot = account."""
     body = text(1, sender) + text(5, 'tenant') + text(15, 'T1') + u64(9, 4 if lmtp else 0)
-    body += u64(13, int(time.time() * 1e6))
+    body += u64(13, int(time.time() * 1e6)) + u64(14, size)
     for address, account in rcpts:
         body += text(64, text(1, address) + u64(5, 1) + u64(6, account) + u64(7, 1) + u64(8, account % 4096))
     return body
@@ -136,12 +136,12 @@ class Queued:
 
     def accept(self, sender, rcpts, content, lmtp=False):
         """Sends a message; its request id."""
-        env = text(1, envelope(sender, rcpts, lmtp))
+        env = text(1, envelope(sender, rcpts, lmtp, len(content)))
         if len(content) <= 256 << 10:
             return self.smtpd.call(ACCEPT, env + text(2, content))
         stream = self.smtpd.next_id
         for at in range(0, len(content), 256 << 10):
-            ident = self.smtpd.call(CHUNK, u64(3, stream) + text(2, content[at:at + (256 << 10)]))
+            ident = self.smtpd.call(CHUNK, u64(3, stream) + u64(4, at) + text(2, content[at:at + (256 << 10)]))
             self.wait(ident)
         return self.smtpd.call(ACCEPT, env + u64(3, stream))
 

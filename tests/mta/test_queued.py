@@ -139,7 +139,7 @@ class TestQueued(unittest.TestCase):
 
     def keyed(self, key, content, at=None):
         """A message with a deduplication key: (spool id, code, duplicate)."""
-        env = envelope('a@example.test', [('u@example.test', 1)]) + text(16, key)
+        env = envelope('a@example.test', [('u@example.test', 1)], size=len(content)) + text(16, key)
         if at:
             env += u64(13, at)
         if len(content) <= 256 << 10:
@@ -147,7 +147,7 @@ class TestQueued(unittest.TestCase):
         else:
             stream = self.q.smtpd.next_id
             for i in range(0, len(content), 256 << 10):
-                self.q.wait(self.q.smtpd.call(0x302, u64(3, stream) + text(2, content[i:i + (256 << 10)])))
+                self.q.wait(self.q.smtpd.call(0x302, u64(3, stream) + u64(4, i) + text(2, content[i:i + (256 << 10)])))
             ident = self.q.smtpd.call(0x301, text(1, env) + u64(3, stream))
         f = dict(fields(self.q.wait(ident)[1]))
         return num(f[1]), num(f[3]), 7 in f
