@@ -34,6 +34,8 @@ static struct metric opened_total = METRIC_COUNTER("store_opens_total", NULL,
     "Indexes opened");
 static struct metric lost_total = METRIC_COUNTER("store_lost_total", NULL,
     "Accounts dropped because an outcome became unknown");
+static struct metric damaged_total = METRIC_COUNTER("store_damaged_total", NULL,
+    "Times that an index was found damaged");
 static struct metric recovered_total = METRIC_COUNTER("store_recovered_total", NULL,
     "Accounts recovered after an unclean stop");
 
@@ -246,6 +248,13 @@ report(void *arg, enum index_finding what, const char *mailbox, uint32_t uid, co
 	    L_C("mailbox", mailbox), L_U64("uid", uid), L_C("path", path), L_C("text", text));
 }
 
+void
+actor_report_again(struct actor *a)
+{
+	if (a->index)
+		index_set_report(a->index, report, a);
+}
+
 /* Counts the index in, or -EAGAIN when too many are open; asks the one that was
  * not used for longest to close. */
 static int
@@ -282,6 +291,19 @@ count_closed(struct actor *a)
 	pthread_mutex_unlock(&a->all->lock);
 }
 
+/* What an error of the index says of more than one request. */
+static void
+note_trouble(struct actor *a, int code)
+{
+	if (code == -EUCLEAN) {
+		metric_add(&damaged_total, 1);
+		LOG_ERROR("store.damaged", L_HEX("account", a->account), L_C("dir", a->dir),
+		    L_C("hint", "posthorn store check, posthorn store rebuild"));
+	} else if (code == -EIO) {
+		volume_fail(a->seat->volume, code);
+	}
+}
+
 static int
 open_index(struct actor *a, bool *ret_recovered, struct err *e)
 {
@@ -309,6 +331,7 @@ open_index(struct actor *a, bool *ret_recovered, struct err *e)
 		count_closed(a);
 		LOG_ERROR("store.open_failed", L_HEX("account", a->account), L_I64("code", r),
 		    L_C("text", e->text));
+		note_trouble(a, r);
 		return r;
 	}
 	metric_add(&opened_total, 1);
@@ -366,6 +389,7 @@ actor_lose(struct actor *a, int code)
 void
 actor_failed(struct actor *a, int code)
 {
+	note_trouble(a, code);
 	if (!a->index)
 		return;
 	if (code == -ESTALE || index_lost(a->index))

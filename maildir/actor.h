@@ -110,6 +110,8 @@ enum job_next actor_yield(struct actor *a, struct job *j,
 void actor_start(struct actor *a, struct job *j);
 /* An index call gave this code: rolls back, or drops the account when it is lost. */
 void actor_failed(struct actor *a, int code);
+/* The index's findings go to the log again (after index_set_report). */
+void actor_report_again(struct actor *a);
 /* Drops the account: see above. On the actor's own thread. */
 void actor_lose(struct actor *a, int code);
 

@@ -95,6 +95,8 @@ struct index_options {
  * recovery is durable before a commit's settle. */
 int index_open(const struct index_options *o, struct index **ret, bool *ret_recovered,
     struct err *e);
+/* Who gets the findings from now on. */
+void index_set_report(struct index *x, index_report *fn, void *arg);
 /* Checkpoints and closes; an open transaction is rolled back. */
 void index_close(struct index **x);
 /* The volume failed or the lease is gone: every later call gives -ESTALE. */

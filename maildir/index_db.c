@@ -474,6 +474,13 @@ index_grow(void *list, size_t *n, size_t *cap, size_t size)
 }
 
 void
+index_set_report(struct index *x, index_report *fn, void *arg)
+{
+	x->report = fn;
+	x->report_arg = arg;
+}
+
+void
 index_found(struct index *x, enum index_finding what, const struct box *b, uint32_t uid,
     const char *path, const char *fmt, ...)
 {

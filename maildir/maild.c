@@ -18,6 +18,7 @@
 #include "lib/client/auth.h"
 #include "lib/client/store_wire.h"
 #include "lib/proc/service.h"
+#include "maildir/admin.h"
 #include "maildir/calls.h"
 #include "maildir/deliver.h"
 #include "maildir/inquiry.h"
@@ -321,6 +322,25 @@ on_room(struct peer *p, struct frame *f)
 }
 
 static void
+on_admin(struct peer *p, struct frame *f)
+{
+	struct volume_seat *seat = NULL;
+	struct store_admin q;
+	int r = maild.stopping ? -EAGAIN : store_admin_get(f->body, &q);
+
+	if (r == 0 && q.account && (!is_mine(account_slot(q.account)) || !(seat = seat_of(q.volume))))
+		r = -EXDEV;
+	if (r == 0 && !q.account)
+		admin_stat_all(maild.actors, maild.seats, maild.n_seats, p, f);
+	else if (r == 0)
+		r = admin_post(maild.actors, seat, p, f, &q);
+	if (r < 0)
+		answer_code(p, f, r, STR("The account is not of this maild"));
+	else if (f->fd >= 0)
+		close(f->fd);
+}
+
+static void
 on_changed(void *arg, struct chan *c, const struct frame *f)
 {
 	struct auth_changed ch;
@@ -545,6 +565,7 @@ static const struct msg_handler handlers[] = {
 	{ MSG_STORE_APPEND, "append", on_call, 0 },
 	{ MSG_STORE_STATUS, "status", on_call, 0 },
 	{ MSG_STORE_QUOTA, "quota", on_call, 0 },
+	{ MSG_STORE_ADMIN, "admin", on_admin, 0 },
 };
 
 static const struct service_spec spec = {

@@ -13,8 +13,9 @@ extern const struct verb cli_run[];
 extern const struct verb cli_sandbox[];
 extern const struct verb cli_send[];
 extern const struct verb cli_spool[];
+extern const struct verb cli_store[];
 extern const struct verb cli_user[];
 
-#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_domain, cli_send, cli_queue, cli_spool,
+#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_domain, cli_send, cli_queue, cli_spool, cli_store,
 
 #endif

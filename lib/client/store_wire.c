@@ -29,7 +29,6 @@ enum {
 enum { F_ROW = 1, F_NEXT };
 enum { E_HANDLE = 1, E_MAILBOX, E_MODSEQ };
 enum { R_ACCOUNT = 1, R_QUOTA, R_SIZE, R_VOLUME };
-enum { X_VERB = 1, X_ACCOUNT, X_VOLUME, X_DEEP };
 enum { BIG = 0xfff0 };
 
 /* Zero is what a missing field reads as. */
@@ -728,35 +727,6 @@ room_request_get(struct str body, struct room_request *ret)
 		case R_QUOTA: q.quota = wire_int(&f); break;
 		case R_SIZE: q.size = wire_int(&f); break;
 		case R_VOLUME: q.volume = (uint32_t)wire_int(&f); break;
-		}
-	}
-	if (r == 0)
-		*ret = q;
-	return r;
-}
-
-void
-store_admin_put(struct buf *b, const struct store_admin *r)
-{
-	put_num(b, X_VERB, r->verb);
-	put_num(b, X_ACCOUNT, r->account);
-	put_num(b, X_VOLUME, r->volume);
-	put_num(b, X_DEEP, r->deep);
-}
-
-int
-store_admin_get(struct str body, struct store_admin *ret)
-{
-	struct store_admin q = { 0 };
-	struct wire_field f;
-	int r;
-
-	while ((r = wire_next(&body, &f)) > 0) {
-		switch (f.tag) {
-		case X_VERB: q.verb = (enum store_admin_verb)wire_int(&f); break;
-		case X_ACCOUNT: q.account = wire_int(&f); break;
-		case X_VOLUME: q.volume = (uint32_t)wire_int(&f); break;
-		case X_DEEP: q.deep = wire_int(&f) != 0; break;
 		}
 	}
 	if (r == 0)

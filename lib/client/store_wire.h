@@ -88,17 +88,6 @@ struct room_request {
 void room_request_put(struct buf *b, const struct room_request *r);
 int room_request_get(struct str body, struct room_request *ret);
 
-/* ADMIN, over the control socket: a verb about one account, or about all. */
-enum store_admin_verb { STORE_ADMIN_STAT = 1, STORE_ADMIN_CHECK, STORE_ADMIN_REBUILD };
-struct store_admin {
-	enum store_admin_verb verb;
-	uint64_t account;       /* 0 with an address or with STAT of the whole daemon */
-	uint32_t volume;
-	bool deep;
-};
-void store_admin_put(struct buf *b, const struct store_admin *r);
-int store_admin_get(struct str body, struct store_admin *ret);
-
 /* A body that is too long for a frame: replaces b by a field that says so and
  * returns a sealed memfd with the bytes; -1 in *ret_fd when b may go as it is.
  * 0 or negative. */

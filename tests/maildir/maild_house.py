@@ -16,7 +16,7 @@ from house import (ANSWER, CALLEE, CALLER, CONFIG, DELIVER, ERROR, GO, READY, SE
 
 MASTER, SMTPD, QUEUED, AUTHD, MAILD, MIMED, IMAPD, CLI = 0, 1, 3, 4, 5, 6, 7, 18
 CONTROL, METRICS = 133, 139
-ROOM, LOW_WATER = 0x502, 0x503
+ROOM, LOW_WATER, ADMIN = 0x502, 0x503, 0x580
 (ATTACH, DETACH, LIST, CREATE, DELETE, RENAME, SUBSCRIBE, SELECT, SYNC, FACTS, CONTENT, FLAGS, COPY,
  EXPUNGE, APPEND, STATUS, QUOTA, RENEW) = range(0x510, 0x522)
 EV_CHANGED = 0x5c0
@@ -113,8 +113,8 @@ class Maild:
         self.accounts = {}
         self.inbox, self.events = {}, []
         pair = socket.socketpair
-        (a, b), (c, d), (e, f) = pair(), pair(), pair()
-        self.queued, self.smtpd, self.authd = Wire(a), Wire(c), Wire(e)
+        (a, b), (c, d), (e, f), (i, j) = pair(), pair(), pair(), pair()
+        self.queued, self.smtpd, self.authd, self.cli = Wire(a), Wire(c), Wire(e), Wire(i)
         pairs = [pair() for _ in range(fronts)]
         self.fronts = [Wire(p[0]) for p in pairs]
         self.channels = [100 + i for i in range(fronts)]
@@ -129,8 +129,8 @@ class Maild:
             else:
                 self.mimed_child = Child(mimed, MIMED, [(MIMED, 1), (MAILD, 1)], config, env=env, log=log,
                                          callers=[(MAILD, 0, 1, g)])
-        callers = [(QUEUED, 0, 2, b), (SMTPD, 0, 3, d)]
-        callers += [(IMAPD, i, self.channels[i], p[1]) for i, p in enumerate(pairs)]
+        callers = [(QUEUED, 0, 2, b), (SMTPD, 0, 3, d), (CLI, 0, 4, j)]
+        callers += [(IMAPD, n, self.channels[n], p[1]) for n, p in enumerate(pairs)]
         counts = [(SMTPD, 1), (QUEUED, 1), (AUTHD, 1), (MAILD, instances), (MIMED, 1), (IMAPD, fronts)]
         self.child = Child(program, MAILD, counts, config, callees, callers, env, log, instance)
         self.proc = self.child.proc
@@ -141,7 +141,7 @@ class Maild:
     def turn(self, wait=0.01):
         """Takes what came. False: maild has gone."""
         import select
-        wires = [w for w in (self.queued, self.smtpd, self.authd, self.mimed, *self.fronts) if w]
+        wires = [w for w in (self.queued, self.smtpd, self.authd, self.cli, self.mimed, *self.fronts) if w]
         ready = select.select([w.sock for w in wires], [], [], wait)[0]
         for w in wires:
             if w.sock not in ready:
@@ -255,6 +255,20 @@ class Maild:
         except Refused as e:
             return e.smtp
 
+    # ---- the admin ----
+
+    def admin(self, verb, account):
+        """[what was found], {counts}"""
+        body, _ = self.call(ADMIN, u64(1, verb) + u64(2, account) + u64(4, 1), self.cli)
+        found, counts = [], {}
+        for tag, v in fields(body):
+            f = dict(fields(v)) if tag == 1 else {}
+            if f and num(f[1]) == 1:
+                found.append((f[2].decode(), f[3].decode(), num(f[4]), f[5].decode()))
+            elif f and num(f[1]) == 2:
+                counts[f[2].decode()] = num(f[7])
+        return found, counts
+
     # ---- imapd ----
 
     def attach(self, account, front=0, **kw):
@@ -280,7 +294,7 @@ class Maild:
         self.close()
 
     def close(self):
-        for w in (self.queued, self.smtpd, self.authd, *self.fronts, self.child.master):
+        for w in (self.queued, self.smtpd, self.authd, self.cli, *self.fronts, self.child.master):
             w.sock.close()
         if self.mimed_child:
             self.mimed_child.kill()

@@ -20,6 +20,7 @@ MAIL = b'From: a@example.org\r\nSubject: one\r\nMessage-ID: <1@example.org>\r\n\
 REPLY = (b'From: b@example.org\r\nSubject: Re: one\r\nMessage-ID: <2@example.org>\r\n'
          b'In-Reply-To: <1@example.org>\r\n\r\nyes\r\n')
 UID_GAP = 10000
+STAT, CHECK, REBUILD = 1, 2, 3
 
 
 class TestMaild(unittest.TestCase):
@@ -401,6 +402,70 @@ class TestMaild(unittest.TestCase):
             if self.m.proc.poll() is None:
                 self.m.kill()
             subprocess.call(['umount', self.dir])
+
+    # ---- the admin's verbs ----
+
+    def test_check_and_rebuild(self):
+        m = self.start()
+        for i in range(1, 6):
+            m.deliver(i, [7], MAIL)
+        h = m.attach(7)
+        h.create('Work')
+        h.copy([(1, 2)], 'Work')
+        h.flags([(2, 3)], ADD, SEEN, keywords=['Foo'])
+        before, emails = h.view()[0], {u: f['email'] for u, f in h.facts().items()}
+        uidvalidity = h.box()['uidvalidity']
+        self.assertEqual(m.admin(CHECK, 7)[0], [])
+        self.assertEqual(m.admin(STAT, 7)[1]['messages'], 7)
+        cur = self.files(7, 'cur/*')
+        os.rename(cur[0], cur[0] + 'x')
+        os.truncate(cur[1], 5)
+        os.mkdir(os.path.dirname(os.path.dirname(cur[0])) + '/.Stray')
+        self.assertEqual(sorted(f[:3] for f in m.admin(CHECK, 7)[0]),
+                         [('file-without-row', 'INBOX', 1), ('folder', '', 0),
+                          ('row-without-file', 'INBOX', 1), ('wrong-length', 'INBOX', 2),
+                          ('wrong-length', 'Work', 2)])  # a link of the same file
+        os.rename(cur[0] + 'x', cur[0])
+        with open(cur[1], 'wb') as f:
+            f.write(b'x' * os.stat(cur[2]).st_size)
+        os.rmdir(os.path.dirname(os.path.dirname(cur[0])) + '/.Stray')
+        m.admin(REBUILD, 7)
+        self.assertTrue(m.until(lambda: (h.number, 0, 0) in m.events))
+        self.refused(ESTALE, h.box)
+        self.assertEqual(m.admin(CHECK, 7)[0], [])
+        h = m.attach(7)
+        self.assertEqual({u: f for u, (f, _) in h.view()[0].items()}, {u: f for u, (f, _) in before.items()})
+        self.assertEqual({u: f['email'] for u, f in h.facts().items()}, emails)
+        self.assertEqual(h.box()['uidvalidity'], uidvalidity)
+        self.assertGreater(h.box()['uidnext'], 6)
+        self.assertEqual(h.box('Work')['total'], 2)
+        self.refused(ENOENT, m.admin, CHECK, 1234)
+        self.assertEqual(m.stop(), 0)
+
+    def test_damaged(self):
+        """A damaged index is said, its account refused, and nothing is lost by a rebuild."""
+        m = self.start()
+        for i in range(1, 6):
+            m.deliver(i, [7], MAIL)
+        h = m.attach(7)
+        m.stop()
+        with open(self.files(7, 'index.db')[0], 'r+b') as f:
+            f.seek(4096)
+            f.write(b'\xaa' * 8000)
+        m = self.start()
+        self.assertEqual(m.deliver(6, [(7, 0, True), 8], MAIL)[0][:2], (TEMPFAIL, 451))
+        self.refused(117, m.attach, 7)
+        self.assertIn('ev=store.damaged', self.log())
+        self.assertEqual(m.admin(CHECK, 7)[0][0][0], 'damage')
+        found = m.admin(REBUILD, 7)[0]
+        self.assertEqual({f[0] for f in found}, {'flags-lost'})
+        h = m.attach(7)
+        self.assertEqual(sorted(h.view()[0]), [1, 2, 3, 4, 5])
+        self.assertEqual(m.deliver(6, [(7, 0, True), (8, 0, True)], MAIL)[0][:2], (DONE, 250))
+        self.assertEqual(h.box()['total'], 6)
+        m.deliver(5, [(7, 0, True)], MAIL)  # the names tell what was delivered
+        self.assertEqual(h.box()['total'], 6)
+        self.assertEqual(m.stop(), 0)
 
     def test_bad_frames(self):
         m = self.start()
