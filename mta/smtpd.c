@@ -1,5 +1,6 @@
 /* smtpd: SMTP, submission and LMTP from the network into the spool. */
 #include "mta/smtpd.h"
+#include "mta/smtpd_cache.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -50,7 +51,14 @@ static int
 smtpd_init(struct service *s, struct err *e)
 {
 	smtpd.service = s;
+	cache_init();
 	return 0;
+}
+
+static void
+smtpd_config(struct service *s, const struct settings *set)
+{
+	cache_clear();
 }
 
 static int
@@ -84,6 +92,7 @@ main(int argc, char **argv)
 		.role = ROLE_SMTPD,
 		.init = smtpd_init,
 		.listen = smtpd_listen,
+		.config = smtpd_config,
 		.confine = &confinement,
 	};
 

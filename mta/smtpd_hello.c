@@ -6,8 +6,8 @@
 #include <stdlib.h>
 
 #include "lib/base/log.h"
-#include "lib/client/auth.h"
 #include "mta/smtpd.h"
+#include "mta/smtpd_cache.h"
 #include "mta/xclient.h"
 
 static void
@@ -199,7 +199,7 @@ take_login(struct smtp *s, struct str login, struct arena *a)
 
 	if (!login.n)
 		return true;
-	if (auth_resolve(login, a, &who) < 0)
+	if (cache_resolve(login, a, &who) < 0)
 		smtp_reply(s, 451, "4.3.0", "The login name cannot be looked up now");
 	else if (who.kind != RESOLVE_ACCOUNT)
 		smtp_reply(s, 501, "5.5.4", "Bad LOGIN: no such account");

@@ -4,8 +4,7 @@
 #include <errno.h>
 
 #include "lib/base/log.h"
-#include "lib/client/auth.h"
-#include "lib/client/store.h"
+#include "mta/smtpd_cache.h"
 
 /* Cuts "FROM:" or "TO:" and the blanks that clients put behind it. */
 static bool
@@ -65,7 +64,7 @@ sender_allowed(struct smtp *s, struct str sender, struct arena *a)
 	if (s->listen->proto != CONF_SUBMISSION || !s->user || !sender.n ||
 	    smtp_settings()->submission_sender == CONF_SENDER_ANY)
 		return true;
-	code = auth_resolve(sender, a, &who);
+	code = cache_resolve(sender, a, &who);
 	if (code < 0)
 		smtp_refuse(s, 451, "4.3.0", sender, "Sender cannot be checked now");
 	else if (who.kind != RESOLVE_ACCOUNT || who.account != s->account)
@@ -200,7 +199,7 @@ rcpt_has_room(struct smtp *s, const struct resolve_answer *who, uint64_t size)
 	struct wire_error we = { 0 };
 
 	/* Advisory: without an answer the mail waits in the spool. */
-	if (store_room(who->account, who->volume, who->slot, who->quota, size, &we) == 0 || !we.smtp)
+	if (cache_room(who, size, &we) == 0 || !we.smtp)
 		return true;
 	smtp_refuse(s, we.smtp, we.smtp >= 500 ? "5.2.2" : "4.2.2", who->address, "Mailbox full");
 	return false;
@@ -251,7 +250,7 @@ cmd_rcpt(struct smtp *s, struct str arg)
 		return;
 	}
 	address = rcpt_address(s, &to, t->arena);
-	code = auth_resolve(address, t->arena, &who);
+	code = cache_resolve(address, t->arena, &who);
 	if (code < 0) {
 		smtp_refuse(s, 451, "4.3.0", address, "Recipient cannot be looked up now");
 	} else if (who.kind != RESOLVE_ACCOUNT) {

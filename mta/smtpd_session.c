@@ -319,6 +319,7 @@ smtp_run(struct session *session, enum session_reason why)
 	}
 	while (!s->closing && (got = smtp_line(s, false, COMMAND_LINE_MAX, &line)) == 1)
 		command(s, line);
+	stream_last_words(s->io, "421 4.4.2 Timeout, closing connection\r\n");
 	if (stream_flush(s->io) < 0 || s->closing || got < 0)
 		return SESSION_CLOSE;
 	stream_trim(s->io);

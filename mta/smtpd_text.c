@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "lib/base/clock.h"
+
 #define BUFFER_FIRST (32u << 10)
 #define BUFFER_MAX (256u << 10)  /* a header section beyond it is let grow to its own limit */
 #define BUFFERS_KEPT 64          /* of the first size, in all 2 MiB */
+#define RATE_MIN 64              /* bytes a second, from the data timeout on */
 
 /* ---- buffers: those of the first size stay around ---- */
 
@@ -240,6 +243,16 @@ make_room(struct smtp_text *t)
 		forget(t);
 }
 
+/* A client that sends a little now and then holds its session as long as one that
+ * sends nothing. */
+static bool
+trickles(const struct smtp_text *t)
+{
+	uint64_t ms = clock_ms() - t->begun_ms;
+
+	return ms > smtp_settings()->smtp_data_timeout_ms && t->came * 1000 / ms < RATE_MIN;
+}
+
 /* Reads what comes next, at most max bytes: their count, or negative. */
 static ssize_t
 read_more(struct smtp_text *t, uint64_t max)
@@ -258,7 +271,15 @@ read_more(struct smtp_text *t, uint64_t max)
 			return -ENOBUFS;
 	}
 	t->len += (size_t)n;
-	return n;
+	t->came += (uint64_t)n;
+	return trickles(t) ? -ETIMEDOUT : n;
+}
+
+static void
+begin(struct smtp_text *t)
+{
+	t->begun_ms = clock_ms();
+	t->came = 0;
 }
 
 int
@@ -267,6 +288,7 @@ text_read_dots(struct smtp_text *t)
 	ssize_t n;
 	bool end;
 
+	begin(t);
 	do {
 		n = read_more(t, UINT64_MAX);
 		if (n < 0)
@@ -282,6 +304,7 @@ text_read_dots(struct smtp_text *t)
 int
 text_read_octets(struct smtp_text *t, uint64_t left)
 {
+	begin(t);
 	while (left) {
 		ssize_t n = read_more(t, left);
 

@@ -21,6 +21,7 @@ struct smtp_text {
 	bool cr;                     /* BDAT: what was looked at ended in CR */
 	size_t line_len;             /* BDAT: length of the unfinished line */
 	uint64_t ahead;              /* bytes of content that queued has already */
+	uint64_t begun_ms, came;     /* when reading began, bytes read since */
 	uint64_t dropped;            /* bytes read after a refusal */
 	struct accept_stream *stream;
 	struct accept_verdict refused;

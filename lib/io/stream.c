@@ -340,6 +340,16 @@ stream_flush(struct stream *s)
 	return 0;
 }
 
+void
+stream_last_words(struct stream *s, const char *text)
+{
+	if (s->failed != -ETIMEDOUT)
+		return;
+	s->failed = 0;
+	if (raw_write(s, text, strlen(text)) == -EAGAIN || !s->failed)
+		s->failed = -ETIMEDOUT;
+}
+
 size_t
 stream_unsent(const struct stream *s)
 {

@@ -61,6 +61,9 @@ __attribute__((format(printf, 2, 3)))
 void stream_printf(struct stream *s, const char *fmt, ...);
 /* Sends what is gathered: 0 or negative. A failed stream_put shows up here. */
 int stream_flush(struct stream *s);
+/* To a peer that made no progress in time: sends this if it can be sent at once, and
+ * what was gathered never. */
+void stream_last_words(struct stream *s, const char *text);
 /* Bytes gathered and not sent yet. */
 size_t stream_unsent(const struct stream *s);
 /* Copies n bytes of file descriptor fd from offset off to the output. */
