@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -18,6 +19,7 @@
 #include "lib/client/control.h"
 #include "mta/cli_private.h"
 #include "mta/cli_tables.h"
+#include "mta/master.h"
 
 #define DAYS_LEFT 14
 
@@ -101,6 +103,30 @@ check_dir(struct check *k, const char *what, struct str dir, bool private)
 		wrong(k, what, arena_printf(k->c->arena, "%s does not exist and cannot be made", path));
 	else
 		good(k, what, arena_printf(k->c->arena, "%s will be made", path));
+}
+
+/* Started as root, each program becomes a system user of its own. */
+static void
+check_users(struct check *k)
+{
+	const struct settings *s = k->c->settings;
+	unsigned missing = 0;
+	enum role role;
+
+	if (geteuid() || !s->user_prefix.n)
+		return;
+	for (size_t i = 0; (role = master_role(i)) != ROLE_MAX; i++) {
+		const char *name = arena_printf(k->c->arena, "%.*s-%s", STR_ARG(s->user_prefix),
+		    role_name(role)).p;
+
+		if (getpwnam(name))
+			continue;
+		missing++;
+		wrong(k, "system user", arena_printf(k->c->arena, "%s is missing: useradd --system "
+		    "--user-group --no-create-home --home-dir / --shell /usr/sbin/nologin %s", name, name));
+	}
+	if (!missing)
+		good(k, "system users", arena_printf(k->c->arena, "%.*s-*", STR_ARG(s->user_prefix)));
 }
 
 static void
@@ -223,6 +249,7 @@ check(struct cli *c)
 	check_dir(&k, "spool-dir", s->spool_dir, true);
 	check_dir(&k, "store-dir", s->store_dir, true);
 	check_dir(&k, "directory-dir", s->dir_dir, true);
+	check_users(&k);
 	check_file_systems(&k);
 	for (size_t i = 0; i < s->n_tls; i++)
 		check_certificate(&k, &s->tls[i]);

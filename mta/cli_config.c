@@ -210,6 +210,138 @@ explain(struct cli *c)
 	return CLI_OK;
 }
 
+/* ---- diff ---- */
+
+/* The running settings, and those of the file as they would be. */
+struct diff {
+	struct cli *c;
+	struct cli_table *t;
+	const struct settings *run, *file;
+	size_t rows;
+};
+
+static void
+diff_row(struct diff *d, struct str key, struct str run, struct str file, const char *when)
+{
+	if (str_eq(run, file))
+		return;
+	d->rows++;
+	cli_cell(d->t, key);
+	cli_cell(d->t, run);
+	cli_cell(d->t, file);
+	cli_cell(d->t, str_c(when));
+}
+
+static const char *
+when(const struct conf_row *row)
+{
+	return row->reload ? "reload" : "start";
+}
+
+/* Two blocks of one kind; NULL: there is none. */
+static void
+diff_block(struct diff *d, const char *block, struct str name, const void *run, const void *file)
+{
+	const char *whole = "reload";
+
+	for (size_t i = 0; i < conf_n_rows; i++) {
+		const struct conf_row *row = &conf_rows[i];
+
+		if (strcmp(row->block, block))
+			continue;
+		if (run && file)
+			diff_row(d, arena_printf(d->c->arena, "%.*s.%s", STR_ARG(name), row->name),
+			    value_text(d->c, run, row), value_text(d->c, file, row), when(row));
+		else if (!row->reload)
+			whole = "start";
+	}
+	if (!run || !file)
+		diff_row(d, name, run ? STR("configured") : STR_NULL,
+		    file ? STR("configured") : STR_NULL, whole);
+}
+
+static const struct conf_listen *
+same_listener(const struct settings *s, const struct conf_listen *ls)
+{
+	for (size_t i = 0; i < s->n_listen; i++)
+		if (str_eq(s->listen[i].name, ls->name) && str_eq(s->listen[i].address, ls->address))
+			return &s->listen[i];
+	return NULL;
+}
+
+static struct str
+listener_name(struct cli *c, const struct conf_listen *ls)
+{
+	return arena_printf(c->arena, "listen[%.*s %.*s]", STR_ARG(ls->name), STR_ARG(ls->address));
+}
+
+static void
+diff_listeners(struct diff *d)
+{
+	for (size_t i = 0; i < d->run->n_listen; i++) {
+		const struct conf_listen *ls = &d->run->listen[i];
+
+		diff_block(d, "listen", listener_name(d->c, ls), ls, same_listener(d->file, ls));
+	}
+	for (size_t i = 0; i < d->file->n_listen; i++) {
+		const struct conf_listen *ls = &d->file->listen[i];
+
+		if (!same_listener(d->run, ls))
+			diff_block(d, "listen", listener_name(d->c, ls), NULL, ls);
+	}
+}
+
+static void
+diff_all(struct diff *d)
+{
+	struct cli *c = d->c;
+
+	for (size_t i = 0; i < conf_n_rows; i++) {
+		struct buf key = { 0 };
+
+		if (!is_plain(&conf_rows[i]))
+			continue;
+		conf_row_key(&key, &conf_rows[i]);
+		diff_row(d, buf_view(&key), value_text(c, d->run, &conf_rows[i]),
+		    value_text(c, d->file, &conf_rows[i]), when(&conf_rows[i]));
+		buf_done(&key);
+	}
+	for (size_t i = 0; i < d->run->n_tls || i < d->file->n_tls; i++)
+		diff_block(d, "tls", arena_printf(c->arena, "tls[%zu]", i),
+		    i < d->run->n_tls ? &d->run->tls[i] : NULL,
+		    i < d->file->n_tls ? &d->file->tls[i] : NULL);
+	diff_listeners(d);
+}
+
+static int
+diff(struct cli *c)
+{
+	static const struct cli_col cols[] = { { "key" }, { "running" }, { "file" }, { "takes" } };
+	struct diff d = { .c = c, .file = c->settings };
+	struct conf_errors errors;
+	struct settings *run;
+	struct frame f;
+	struct err e = { 0 };
+	struct str text;
+	int r = control_ask(c->settings, ROLE_MASTER, 0, MSG_MASTER_CONFIG, NULL, c->arena, &f, &e);
+
+	if (r)
+		return cli_fail_err(c, r, &e);
+	if (master_config_get(f.body, &text))
+		return cli_fail(c, CLI_FAILED, "the master's answer cannot be read");
+	run = settings_parse(text, "running", c->arena, &errors);
+	if (!run)
+		return cli_fail(c, CLI_FAILED, "the running instance is of another version: restart it");
+	d.run = run;
+	d.t = cli_table_new(c, cols, 4);
+	diff_all(&d);
+	cli_table_end(&d.t);
+	settings_free(&run);
+	cli_say(c, d.rows ? "posthorn reload takes what says reload, the rest takes a stop and a start" :
+	    "the running instance has what the file says");
+	return CLI_OK;
+}
+
 static const struct cli_opt show_opts[] = {
 	{ "effective", OPT_FLAG, NULL, "every setting as it takes effect (this is the default)" },
 	{ "changed", OPT_FLAG, NULL, "settings that differ from their defaults" },
@@ -220,6 +352,7 @@ static const struct cli_opt show_opts[] = {
 const struct verb cli_config[] = {
 	{ "config", "show", "[KEY]", "show settings and where they come from", show_opts, show,
 	    .examples = "config show --changed\nconfig show smtp\n" },
+	{ "config", "diff", "", "show where the running instance differs from the file", NULL, diff },
 	{ "config", "explain", "KEY", "explain a setting or a block", NULL, explain,
 	    .flags = VERB_NO_CONFIG, .examples = "config explain smtp.message-size-limit\n" },
 	{ 0 },

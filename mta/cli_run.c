@@ -169,6 +169,23 @@ state_name(enum proc_state s)
 	return "unknown";
 }
 
+/* "3d 4h", "2m 10s". */
+static const char *
+age_text(uint64_t ms, char out[static 32])
+{
+	unsigned long long s = ms / 1000;
+
+	if (s >= 86400)
+		snprintf(out, 32, "%llud %lluh", s / 86400, s / 3600 % 24);
+	else if (s >= 3600)
+		snprintf(out, 32, "%lluh %llum", s / 3600, s / 60 % 60);
+	else if (s >= 60)
+		snprintf(out, 32, "%llum %llus", s / 60, s % 60);
+	else
+		snprintf(out, 32, "%llus", s);
+	return out;
+}
+
 static void
 status_json(struct cli *c, const struct master_status *s)
 {
@@ -181,6 +198,8 @@ status_json(struct cli *c, const struct master_status *s)
 	json_u64(j, s->uptime_ms);
 	json_key(j, "version");
 	json_str(j, s->version);
+	json_key(j, "config");
+	json_str(j, s->config_path);
 	json_key(j, "processes");
 	json_array(j);
 	for (size_t i = 0; i < s->n_procs; i++) {
@@ -195,6 +214,10 @@ status_json(struct cli *c, const struct master_status *s)
 		json_str(j, str_c(state_name(p->state)));
 		json_key(j, "pid");
 		json_u64(j, p->pid);
+		json_key(j, "uptime_ms");
+		json_u64(j, p->uptime_ms);
+		json_key(j, "user");
+		json_str(j, p->user);
 		json_key(j, "restarts");
 		json_u64(j, p->restarts);
 		json_key(j, "last_exit");
@@ -222,13 +245,16 @@ status_json(struct cli *c, const struct master_status *s)
 static void
 status_text(struct cli *c, const struct master_status *s)
 {
-	cli_say(c, "posthorn %.*s runs since %llu s, process %llu", STR_ARG(s->version),
-	    (unsigned long long)(s->uptime_ms / 1000), (unsigned long long)s->pid);
+	char age[32];
+
+	cli_say(c, "posthorn %.*s runs since %s, process %llu, with %.*s", STR_ARG(s->version),
+	    age_text(s->uptime_ms, age), (unsigned long long)s->pid, STR_ARG(s->config_path));
 	for (size_t i = 0; i < s->n_procs; i++) {
 		const struct master_proc *p = &s->procs[i];
 
-		cli_say(c, "  %-8.*s %2u  %-16s pid %-7llu restarts %u%s%.*s", STR_ARG(p->role),
-		    p->instance, state_name(p->state), (unsigned long long)p->pid, p->restarts,
+		cli_say(c, "  %-8.*s %2u  %-16s %6s  pid %-7llu %.*s%srestarts %u%s%.*s",
+		    STR_ARG(p->role), p->instance, state_name(p->state), age_text(p->uptime_ms, age),
+		    (unsigned long long)p->pid, STR_ARG(p->user), p->user.n ? "  " : "", p->restarts,
 		    p->last_exit.n ? ", last ended with " : "", STR_ARG(p->last_exit));
 	}
 	for (size_t i = 0; i < s->n_listens; i++)

@@ -7,6 +7,7 @@
 #define MTA_MASTER_H
 
 #include "lib/conf/settings.h"
+#include "lib/proc/peers.h"
 
 struct master_opts {
 	const char *config_path; /* for reload */
@@ -19,5 +20,8 @@ struct master_opts {
 /* Runs until stopped; returns the exit status. Takes the settings. -EALREADY is
  * reported as a text on ready_fd when another master holds run_dir/posthorn.pid. */
 int master_run(struct settings *s, const struct master_opts *opts);
+
+/* The roles that it starts, one after the other; ROLE_MAX behind the last. */
+enum role master_role(size_t i);
 
 #endif

@@ -52,6 +52,12 @@ static int census_fds[sizeof programs / sizeof *programs];
 
 /* ---- what there is to start ---- */
 
+enum role
+master_role(size_t i)
+{
+	return i < n_programs ? programs[i].role : ROLE_MAX;
+}
+
 static unsigned
 instances(const struct settings *s, enum role r)
 {

@@ -113,6 +113,18 @@ answer_status(struct admin *a)
 }
 
 static void
+answer_config(struct admin *a)
+{
+	struct buf text = { 0 }, b = { 0 };
+
+	settings_text(master.settings, &text);
+	master_config_put(&b, buf_view(&text));
+	answer(a, MSG_MASTER_CONFIG, 0, &b);
+	buf_done(&b);
+	buf_done(&text);
+}
+
+static void
 reloaded(void *arg, const struct err *e)
 {
 	struct admin *a = arg;
@@ -177,6 +189,9 @@ from_admin(struct conn *conn, struct frame *f)
 		break;
 	case MSG_MASTER_RELOAD:
 		answer_reload(a);
+		break;
+	case MSG_MASTER_CONFIG:
+		answer_config(a);
 		break;
 	case MSG_MASTER_METRICS:
 		a->busy = true;

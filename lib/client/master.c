@@ -129,3 +129,22 @@ master_status_get(struct str body, struct arena *a, struct master_status *ret)
 		*ret = s;
 	return r;
 }
+
+void
+master_config_put(struct buf *b, struct str text)
+{
+	wire_str(b, TAG_CONFIG, text);
+}
+
+int
+master_config_get(struct str body, struct str *ret)
+{
+	struct wire_field f;
+	int r;
+
+	*ret = STR_NULL;
+	while ((r = wire_next(&body, &f)) > 0)
+		if (f.tag == TAG_CONFIG)
+			*ret = f.v;
+	return r;
+}

@@ -14,6 +14,7 @@ enum {
 	MSG_MASTER_RELOAD = MSG_TYPE(ROLE_MASTER, 3), /* -> empty answer when all have the new
 	                                                 config, or a wire_error: the old one stays */
 	MSG_MASTER_METRICS = MSG_TYPE(ROLE_MASTER, 4), /* -> Prometheus text, in parts */
+	MSG_MASTER_CONFIG = MSG_TYPE(ROLE_MASTER, 5), /* -> the settings that run, flattened */
 };
 
 enum proc_state { PROC_STARTING = 1, PROC_RUNNING, PROC_BACKOFF, PROC_STOPPING };
@@ -43,5 +44,9 @@ struct master_status {
 
 void master_status_put(struct buf *b, const struct master_status *s);
 int master_status_get(struct str body, struct arena *a, struct master_status *ret);
+
+/* The text of settings_text(). */
+void master_config_put(struct buf *b, struct str text);
+int master_config_get(struct str body, struct str *ret);
 
 #endif

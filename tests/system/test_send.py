@@ -44,8 +44,8 @@ def test_once_a_day(house):
     user = house.user('user1')
     first = send(house, '--from', '<>', '--to', user, '--dedup-key', 'k').stdout.split()[0]
     house.wait_stored(user, 1)
-    house.run('stop')
-    house.run('start')
+    house.stop()
+    house.start()
     again = send(house, '--from', '<>', '--to', user, '--dedup-key', 'k').stdout
     assert again.split()[0] == first and 'before' in again
     house.wait_queue_empty()
