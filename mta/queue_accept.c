@@ -647,8 +647,8 @@ accept_small(struct peer *p, uint64_t request, const struct accept_fields *a,
 	return take_message(&t);
 }
 
-void
-accept_message(struct peer *p, struct frame *f)
+bool
+accept_try(struct peer *p, const struct frame *f)
 {
 	struct accept_fields a;
 	struct envelope env;
@@ -659,13 +659,14 @@ accept_message(struct peer *p, struct frame *f)
 	if (rc || envelope_get(a.envelope, queued.arena, &env) || !env.n_rcpts ||
 	    env.dedup_key.n > QUEUE_DEDUP_KEY) {
 		bad_frame(p, f->id, f->type);
-		return;
+		return true;
 	}
 	if (!a.stream && is_duplicate(p, f->id, &env))
-		return;
+		return true;
 	no = upkeep_refuses(strmap_get(&queued.q.tenants, env.tenant), env.n_rcpts,
-	    a.stream ? 0 : a.content.n + a.envelope.n,
 	    env.flags & ENV_EXEMPT && chan_peer_role(p) == ROLE_SUBMITD);
+	if (!no && !queued.stopping && !upkeep_has_room(a.stream ? 0 : a.content.n + a.envelope.n))
+		return false;
 	if (no || queued.stopping)
 		rc = -EAGAIN;
 	else
@@ -674,6 +675,22 @@ accept_message(struct peer *p, struct frame *f)
 		bad_frame(p, f->id, f->type);
 	else if (rc)
 		refuse(p, f->id, rc);
+	return true;
+}
+
+void
+accept_no_room(struct peer *p, const struct frame *f)
+{
+	refuse(p, f->id, -EAGAIN);
+}
+
+void
+accept_message(struct peer *p, struct frame *f)
+{
+	if (!park_any() && accept_try(p, f))
+		return;
+	if (!upkeep_room_comes() || !park_message(p, f))
+		accept_no_room(p, f);
 }
 
 /* ---- callers that come and go ---- */

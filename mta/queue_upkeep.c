@@ -245,6 +245,7 @@ void
 upkeep_last_checkpoint(void (*done)(int code))
 {
 	loop_timer_clear(queued.loop, &up.tick);
+	park_retry(true);
 	up.then = done;
 	up.again = up.ckpt != NULL; /* one that runs says less */
 	if (!up.again && !ckpt_begin())
@@ -287,6 +288,7 @@ fill_done(void *arg)
 	up.filling = false;
 	if (!*code)
 		maybe_fill();
+	park_retry(*code != 0);
 	free(code);
 }
 
@@ -436,7 +438,7 @@ tell_pressure(void)
 /* A tenant may hold half of what is left beside the others once the queue is
  * half full. */
 unsigned
-upkeep_refuses(const struct tenant *t, size_t rcpts, size_t bytes, bool exempt)
+upkeep_refuses(const struct tenant *t, size_t rcpts, bool exempt)
 {
 	uint64_t max = exempt ? 0 : queued.settings->queue_recipient_limit, used = queued.q.recipients;
 
@@ -444,11 +446,22 @@ upkeep_refuses(const struct tenant *t, size_t rcpts, size_t bytes, bool exempt)
 		return 452;
 	if (max && t && used > max / 2 && t->recipients > (max - (used - t->recipients)) / 2)
 		return 452;
-	if (!spool_has_room(queued.spool, commit_pending(queued.commit), bytes + SPOOL_BLOCK)) {
-		maybe_fill();
-		return 452;
-	}
 	return 0;
+}
+
+bool
+upkeep_has_room(size_t bytes)
+{
+	if (spool_has_room(queued.spool, commit_pending(queued.commit), bytes + SPOOL_BLOCK))
+		return true;
+	maybe_fill();
+	return false;
+}
+
+bool
+upkeep_room_comes(void)
+{
+	return up.filling && !queued.stopping;
 }
 
 /* ---- the second ---- */
@@ -479,6 +492,7 @@ on_tick(void *arg)
 	dedup_expire(&queued.q.dedup, queued_now_ms());
 	maybe_checkpoint();
 	maybe_fill();
+	park_retry(false);
 	maybe_move();
 	tell_pressure();
 	set_metrics();

@@ -4,6 +4,7 @@
  * what they need by value.
  *
  *	smtpd ---accept---> queue_accept ---> queue_commit ---> spool
+ *	                 (queue_park while the log has no room)
  *	                                          | done
  *	maild <--deliver--- queue_deliver <--- queue_sched
  *	          results -----> update/final records ---> queue_commit
@@ -119,6 +120,9 @@ void record_checkpoint(uint64_t covers);
 
 /* ---- queue_accept.c ---- */
 void accept_message(struct peer *p, struct frame *f);
+/* Answers the request, now or later; false when the log has no room for it. */
+bool accept_try(struct peer *p, const struct frame *f);
+void accept_no_room(struct peer *p, const struct frame *f);
 void accept_chunk(struct peer *p, struct frame *f);
 void accept_abort(struct peer *p, struct frame *f);
 void accept_peer(struct peer *p, bool up);
@@ -135,8 +139,20 @@ void upkeep_start(void);
 void upkeep_forget(const struct qmsg *m);
 /* At a stop: a last checkpoint, then done. */
 void upkeep_last_checkpoint(void (*done)(int code));
-/* Whether new mail may come in: 0, or the reply code. exempt: only for want of room. */
-unsigned upkeep_refuses(const struct tenant *t, size_t rcpts, size_t bytes, bool exempt);
+/* Whether the queue's limits let new mail in: 0, or the reply code. exempt: they do not
+ * hold. */
+unsigned upkeep_refuses(const struct tenant *t, size_t rcpts, bool exempt);
+/* Whether the log has room for it now, and whether it may have in a moment. */
+bool upkeep_has_room(size_t bytes);
+bool upkeep_room_comes(void);
+
+/* ---- queue_park.c ---- */
+bool park_any(void);
+/* Keeps a copy of the request; false: too much waits already. */
+bool park_message(struct peer *p, const struct frame *f);
+/* There may be room; hopeless: there will be none, all are refused. Those that have
+ * waited too long are refused in any case. */
+void park_retry(bool hopeless);
 
 /* ---- queue_admin.c ---- */
 void admin_request(struct peer *p, struct frame *f);

@@ -421,8 +421,9 @@ spool_recycle(struct spool *s)
 		g->state = SEG_READY;
 		ready++;
 	}
+	/* once a second: what half a minute used is kept, since filling is dear */
 	if (s->used_recently)
-		s->used_recently -= (s->used_recently + 3) / 4;
+		s->used_recently -= (s->used_recently + 31) / 32;
 	pthread_mutex_unlock(&s->mu);
 	return freed;
 }

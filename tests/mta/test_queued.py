@@ -201,6 +201,16 @@ class TestQueued(unittest.TestCase):
         self.assertEqual(got[0] & 4, 4)
         self.assertGreater(first, 0)
 
+    def test_burst(self):
+        """A burst of more than the segments that are ready waits for the next ones."""
+        q = self.start()
+        q.admin(u64(1, HOLD_NEW) + u64(11, 1))
+        content = b'x' * 250000
+        waiting = [q.accept('a@example.test', [('u@example.test', 1)], content) for _ in range(100)]
+        self.assertEqual({q.answer(i)[1] for i in waiting}, {250}, self.log())
+        self.assertEqual(self.summary()[2], 100)
+        self.assertEqual(q.stop(), 0)
+
     def test_bad_frames(self):
         q = self.start()
         for body in (b'', b'\1', text(1, b'\xff\xff'), text(1, b'') + text(2, b'x'), u64(3, 9), b'\0' * 40):
