@@ -445,7 +445,12 @@ new_uidvalidity(struct index *x)
 	for (size_t i = 0; i < x->n_boxes; i++)
 		if (x->boxes[i]->uidvalidity >= v)
 			v = (uint64_t)x->boxes[i]->uidvalidity + 1;
-	return v < UINT32_MAX ? (uint32_t)v : UINT32_MAX - 1;
+	if (v < x->acc.next_uidvalidity)
+		v = x->acc.next_uidvalidity;
+	if (v >= UINT32_MAX)
+		v = UINT32_MAX - 1;
+	x->acc.next_uidvalidity = (uint32_t)v + 1;
+	return (uint32_t)v;
 }
 
 int
@@ -503,6 +508,17 @@ make_parents(struct index *x, struct str name, struct err *e)
 	return 0;
 }
 
+/* A name that is subscribed to keeps that when it becomes a mailbox. */
+static int
+take_subscription(struct index *x, struct box *b, struct err *e)
+{
+	int r = db_run(x, Q_SUB_DEL, e, "t", str_c(b->name));
+
+	if (r == 0 && sqlite3_changes(x->db) > 0)
+		b->subscribed = b->rename = true;
+	return r;
+}
+
 int
 index_create(struct index *x, struct str name, struct str role, uint32_t *ret_id, struct err *e)
 {
@@ -529,6 +545,8 @@ index_create(struct index *x, struct str name, struct str role, uint32_t *ret_id
 	} else if (!(r = make_parents(x, name, e))) {
 		r = box_make(x, name, role, NULL, false, &b, e);
 	}
+	if (!r)
+		r = take_subscription(x, b, e);
 	if (!r)
 		*ret_id = b->id;
 	return r;
@@ -588,7 +606,8 @@ index_delete(struct index *x, uint32_t mailbox, struct err *e)
 	keep = has_children(x, b);
 	if (keep && b->noselect)
 		return err_set(e, -EBUSY, "the mailbox has children");
-	if ((r = delete_rows(x, b, keep, e))) {
+	if ((r = delete_rows(x, b, keep, e)) ||
+	    (!keep && b->subscribed && (r = db_run(x, Q_SUB_PUT, e, "t", str_c(b->name))))) {
 		x->trouble = true;
 		return r;
 	}

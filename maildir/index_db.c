@@ -257,7 +257,7 @@ account_load(struct index *x, struct err *e)
 		.epoch = db_u64(s, 0), .modseq = db_u64(s, 1), .next_email = db_u64(s, 2),
 		.next_thread = db_u64(s, 3), .next_mailbox = db_u32(s, 4), .run = db_u64(s, 5),
 		.delivered_low = db_u64(s, 6), .snap_time = db_u64(s, 7), .changes = db_u64(s, 8),
-		.salt = { db_u64(s, 9), db_u64(s, 10) },
+		.salt = { db_u64(s, 9), db_u64(s, 10) }, .next_uidvalidity = db_u32(s, 11),
 	};
 	sqlite3_reset(s);
 	if (!a.epoch || a.modseq > INT64_MAX || !a.next_email || a.next_email > INT64_MAX ||
@@ -272,10 +272,10 @@ account_write(struct index *x, struct err *e)
 {
 	const struct account_row *a = &x->acc;
 
-	return db_run(x, Q_ACCOUNT_PUT, e, "iiiiiiiiiii", DB_I(a->epoch), DB_I(a->modseq),
+	return db_run(x, Q_ACCOUNT_PUT, e, "iiiiiiiiiiii", DB_I(a->epoch), DB_I(a->modseq),
 	    DB_I(a->next_email), DB_I(a->next_thread), DB_I(a->next_mailbox), DB_I(a->run),
 	    DB_I(a->delivered_low), DB_I(a->snap_time), DB_I(a->changes), DB_I(a->salt[0]),
-	    DB_I(a->salt[1]));
+	    DB_I(a->salt[1]), DB_I(a->next_uidvalidity));
 }
 
 uint64_t

@@ -50,6 +50,7 @@ struct account_row {
 	uint64_t delivered_low, snap_time, changes; /* changes: since the snapshot */
 	uint64_t salt[2];
 	uint32_t next_mailbox;
+	uint32_t next_uidvalidity; /* above every one that was given; the clock may be above it */
 };
 
 /* A mailbox as its row has it, and what is known beside. */

@@ -76,13 +76,14 @@ snap_account(struct rebuild *rb)
 	sqlite3_stmt *s = NULL;
 
 	if (rb->snap && !prepare(rb->x, "SELECT modseq, next_email, next_thread, next_mailbox,"
-	                                " salt0, salt1, epoch FROM snap.account", &s) &&
+	                                " salt0, salt1, epoch, next_uidvalidity FROM snap.account", &s) &&
 	    sqlite3_step(s) == SQLITE_ROW) {
 		a->modseq = db_u64(s, 0) + INDEX_MODSEQ_GAP;
 		a->next_email = db_u64(s, 1) + INDEX_UID_GAP;
 		a->next_thread = db_u64(s, 2) + INDEX_UID_GAP;
 		a->next_mailbox = db_u32(s, 3) + 100;
 		a->salt[0] = db_u64(s, 4), a->salt[1] = db_u64(s, 5);
+		a->next_uidvalidity = db_u32(s, 7) + 100;
 		if (a->epoch <= db_u64(s, 6))
 			a->epoch = db_u64(s, 6) + 1;
 	} else {

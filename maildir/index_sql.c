@@ -18,7 +18,7 @@ const char index_schema[] =
 	" modseq INTEGER NOT NULL, next_email INTEGER NOT NULL, next_thread INTEGER NOT NULL,"
 	" next_mailbox INTEGER NOT NULL, run INTEGER NOT NULL, delivered_low INTEGER NOT NULL,"
 	" snap_time INTEGER NOT NULL, changes INTEGER NOT NULL, salt0 INTEGER NOT NULL,"
-	" salt1 INTEGER NOT NULL);"
+	" salt1 INTEGER NOT NULL, next_uidvalidity INTEGER NOT NULL);"
 	"CREATE TABLE mailbox(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,"
 	" role TEXT NOT NULL, dir TEXT NOT NULL UNIQUE, subscribed INTEGER NOT NULL,"
 	" noselect INTEGER NOT NULL, uidvalidity INTEGER NOT NULL, uidnext INTEGER NOT NULL,"
@@ -63,8 +63,9 @@ const char *const index_sql[Q_COUNT] = {
 	[Q_COMMIT] = "COMMIT",
 	[Q_ROLLBACK] = "ROLLBACK",
 	[Q_ACCOUNT_GET] = "SELECT epoch, modseq, next_email, next_thread, next_mailbox, run,"
-	    " delivered_low, snap_time, changes, salt0, salt1 FROM account",
-	[Q_ACCOUNT_PUT] = "REPLACE INTO account VALUES(1,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)",
+	    " delivered_low, snap_time, changes, salt0, salt1, next_uidvalidity FROM account",
+	[Q_ACCOUNT_PUT] = "REPLACE INTO account VALUES(1,?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,"
+	    "?11,?12)",
 	[Q_BOX_ALL] = "SELECT * FROM mailbox ORDER BY id",
 	[Q_BOX_PUT] = "REPLACE INTO mailbox VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,"
 	    "?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25)",
