@@ -70,6 +70,8 @@ struct volume_seat {            /* a volume with its share of the threads */
 	struct volume *volume;
 	struct lane lane;
 	uint64_t failed_at;     /* clock_ms() of the last try to revive it; the loop's */
+	struct work revival;
+	_Atomic bool reviving;
 };
 
 struct actors *actors_new(struct sched *s, unsigned max_open);

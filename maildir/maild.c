@@ -365,25 +365,35 @@ on_fail(void *arg, int code)
 	actors_lose_volume(maild.actors, seat->volume, code);
 }
 
+/* On a worker: the disk may take its time. */
 static void
-revive(struct volume_seat *seat, uint64_t now)
+revive(struct work *w)
 {
+	struct volume_seat *seat = LIST_ENTRY(w, struct volume_seat, revival);
 	struct err e = { 0 };
 
+	if (volume_revive(seat->volume, &e) == 0)
+		LOG_WARN("store.volume_revived", L_C("path", volume_path(seat->volume)));
+	else
+		LOG_ERROR("store.volume_failed", L_C("path", volume_path(seat->volume)),
+		    L_C("text", e.text));
+	atomic_store(&seat->reviving, false);
+}
+
+static void
+look_after(struct volume_seat *seat, uint64_t now)
+{
 	if (!volume_failed(seat->volume)) {
 		seat->failed_at = 0;
 		return;
 	}
 	if (!seat->failed_at)
 		seat->failed_at = now;
-	if (now - seat->failed_at < VOLUME_REVIVE_MS)
+	if (now - seat->failed_at < VOLUME_REVIVE_MS || atomic_exchange(&seat->reviving, true))
 		return;
 	seat->failed_at = now;
-	if (volume_revive(seat->volume, &e) == 0)
-		LOG_WARN("store.volume_revived", L_C("path", volume_path(seat->volume)));
-	else
-		LOG_ERROR("store.volume_failed", L_C("path", volume_path(seat->volume)),
-		    L_C("text", e.text));
+	seat->revival.run = revive;
+	sched_post(maild.sched, &seat->lane, &seat->revival);
 }
 
 /* While mail streams in, a sweep would only take the disk's time from it. */
@@ -408,7 +418,7 @@ upkeep(uint64_t now)
 
 	actors_tick(maild.actors, now);
 	for (size_t i = 0; i < maild.n_seats; i++) {
-		revive(&maild.seats[i], now);
+		look_after(&maild.seats[i], now);
 		sweep(&maild.seats[i], now);
 	}
 	while (actors_unasked(maild.actors, now, &seat, &account))

@@ -46,12 +46,12 @@ struct volume {
 	uint32_t number;
 	unsigned instance, instances;
 	char *path;
-	uint64_t run;
-	bool unclean;
+	_Atomic uint64_t run;
+	_Atomic bool unclean;
 	struct blob_store blobs;
 	struct ledger *ledger;
 	struct lease lease;
-	int mark_fd;              /* the run's mark: synced when a group has no file of its own */
+	_Atomic int mark_fd;      /* the run's mark: synced when a group has no file of its own */
 
 	pthread_t thread;
 	pthread_mutex_t lock;     /* of all below */
@@ -142,7 +142,7 @@ write_mark(struct volume *v, bool clean, int *ret_fd)
 	char name[32];
 	int r;
 
-	buf_printf(&b, "posthorn-run 1 %016llx %u %s", (unsigned long long)v->run, v->instances,
+	buf_printf(&b, "posthorn-run 1 %016llx %u %s", (unsigned long long)volume_run(v), v->instances,
 	    clean ? "clean" : "running");
 	if (!b.over)
 		buf_printf(&b, " %08x\n", crc32c(0, b.p, b.n));
@@ -206,18 +206,20 @@ begin_run(struct volume *v, struct err *e)
 {
 	struct buf b = { 0 };
 	char name[32];
-	int r;
+	uint64_t run = 0;
+	int fd, r;
 
 	if (v->instance == 0)
 		forget_others(v);
-	v->unclean = !read_mark(v, &v->run);
-	if (v->unclean)
-		v->run = fresh_run();
+	v->unclean = !read_mark(v, &run);
+	v->run = v->unclean ? fresh_run() : run;
 	instance_name(v, "ledger", name);
 	if (!v->unclean && read_file(v, name, &b) == 0)
 		ledger_load(v->ledger, buf_view(&b), v->run);
 	buf_done(&b);
-	r = write_mark(v, false, &v->mark_fd);
+	r = write_mark(v, false, &fd);
+	if (r == 0)
+		v->mark_fd = fd;
 	if (r < 0)
 		return err_sys(e, r, "%s: cannot mark the volume as running", v->path);
 	return 0;
@@ -350,7 +352,7 @@ sync_group(struct volume *v, struct list *group, unsigned *ret_n)
 {
 	uint64_t begin = clock_us();
 	struct sync_wait *w;
-	int fd = v->mark_fd, r;
+	int r = atomic_load(&v->failed), fd = v->mark_fd; /* in this order: see volume_revive */
 
 	*ret_n = 0;
 	LIST_FOREACH(w, group, struct sync_wait, link) {
@@ -358,7 +360,6 @@ sync_group(struct volume *v, struct list *group, unsigned *ret_n)
 		if (w->fd >= 0)
 			fd = w->fd;
 	}
-	r = atomic_load(&v->failed);
 	if (r == 0)
 		r = blob_sync(&v->blobs, fd);
 	metric_observe_us(&sync_seconds, clock_us() - begin);
@@ -478,8 +479,7 @@ volume_revive(struct volume *v, struct err *e)
 			close(fd);
 		return err_sys(e, r, "%s: still cannot write", v->path);
 	}
-	close(v->mark_fd);
-	v->mark_fd = fd;
+	close(atomic_exchange(&v->mark_fd, fd));
 	ledger_forget(v->ledger);
 	look_at_space(v);
 	atomic_store(&v->failed, 0);

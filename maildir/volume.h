@@ -79,7 +79,8 @@ int volume_failed(const struct volume *v);
 void volume_fail(struct volume *v, int code);
 /* Called once when it fails, on whatever thread. */
 void volume_on_fail(struct volume *v, void (*fn)(void *arg, int code), void *arg);
-/* Tries a failed volume: a new run begins when a file can be written and synced. */
+/* Tries a failed volume: a new run begins when a file can be written and synced. May
+ * block; one at a time. */
 int volume_revive(struct volume *v, struct err *e);
 
 /* Whether n more bytes may be taken in. 0; -ENOSPC (low); -EIO (failed). Cheap: the
