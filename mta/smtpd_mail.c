@@ -201,7 +201,7 @@ rcpt_has_room(struct smtp *s, const struct resolve_answer *who, uint64_t size)
 	/* Advisory: without an answer the mail waits in the spool. */
 	if (cache_room(who, size, &we) == 0 || !we.smtp)
 		return true;
-	smtp_refuse(s, we.smtp, we.smtp >= 500 ? "5.2.2" : "4.2.2", who->address, "Mailbox full");
+	smtp_refuse(s, we.smtp, we.enhanced.p, who->address, we.text.p);
 	return false;
 }
 

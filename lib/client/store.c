@@ -594,6 +594,22 @@ store_append(struct store_account *a, const struct store_append *ap, uint32_t *r
 
 /* ---- smtpd ---- */
 
+/* What a client is told at once; with every other code the mail waits in the spool. */
+static void
+no_room(struct wire_error *we, int code)
+{
+	static const struct wire_error told[] = {
+		{ -EDQUOT, 452, STR_INIT("4.2.2"), STR_INIT("Mailbox full") },
+		{ -EFBIG, 552, STR_INIT("5.2.3"), STR_INIT("Larger than the mailbox may be") },
+		{ -ENOSPC, 452, STR_INIT("4.3.1"), STR_INIT("The mail store is full") },
+	};
+
+	fail(we, code, STR("the mail store does not answer"));
+	for (size_t i = 0; we && i < sizeof told / sizeof *told; i++)
+		if (told[i].code == code)
+			*we = told[i];
+}
+
 int
 store_room(uint64_t account, uint32_t volume, uint32_t slot, uint64_t quota, uint64_t size,
     struct wire_error *we)
@@ -612,14 +628,8 @@ store_room(uint64_t account, uint32_t volume, uint32_t slot, uint64_t quota, uin
 	}
 	room_request_put(&b, &q);
 	r = call_raw(c, MSG_STORE_ROOM, &b, -1, ROOM_MS, ar, &body, NULL, we);
-	if (r == -EDQUOT && we) {
-		we->enhanced = STR("5.2.2");
-		we->text = we->smtp == 552 ? STR("The mailbox is full") : STR("The mailbox is nearly full");
-		if (we->smtp != 552)
-			we->enhanced = STR("4.2.2");
-	} else if (r < 0) {
-		fail(we, r, STR("the mail store does not answer"));
-	}
+	if (r < 0)
+		no_room(we, r);
 	buf_done(&b);
 	arena_free(&ar);
 	return r;
