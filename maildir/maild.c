@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +30,9 @@
 enum {
 	THREADS = 16,
 	FDS_PER_ACCOUNT = 6,
-	OPEN_DEFAULT = 4000,
+	FDS_SPARE = 500,        /* for messages that are on their way in and out */
+	OPEN_MIN = 50,
+	OPEN_MAX = 4000,        /* for the sake of memory */
 	TICK_MS = 1000,
 	STOP_TICK_MS = 20,
 	STOP_MS = 20 * 1000,
@@ -530,6 +533,20 @@ open_volumes(struct service *s)
 		closedir(d);
 }
 
+/* Accounts that may be open at once: set by the admin, or what descriptors allow. */
+static unsigned
+open_limit(const struct settings *st)
+{
+	struct rlimit l;
+
+	if (st->open_accounts)
+		return (unsigned)st->open_accounts;
+	if (getrlimit(RLIMIT_NOFILE, &l) < 0 || l.rlim_cur > FDS_SPARE + OPEN_MAX * FDS_PER_ACCOUNT)
+		return OPEN_MAX;
+	return l.rlim_cur > FDS_SPARE + OPEN_MIN * FDS_PER_ACCOUNT ?
+	    (unsigned)(l.rlim_cur - FDS_SPARE) / FDS_PER_ACCOUNT : OPEN_MIN;
+}
+
 static int
 start(struct service *s, struct err *e)
 {
@@ -537,7 +554,7 @@ start(struct service *s, struct err *e)
 	int r;
 
 	maild.sched = sched_new(st->store_threads ? st->store_threads : THREADS, e);
-	maild.actors = actors_new(maild.sched, st->open_accounts ? st->open_accounts : OPEN_DEFAULT);
+	maild.actors = actors_new(maild.sched, open_limit(st));
 	if (!maild.sched || !maild.actors)
 		return err_set(e, -ENOMEM, "out of memory");
 	calls_flags_durable_now(st->flag_durability_now);
