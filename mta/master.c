@@ -94,7 +94,8 @@ begin_phase(void)
 static void
 next_phase(void)
 {
-	while (master.stopping && phase_done(master.phase)) {
+	/* Past the last phase it is called again when two children end at nearly one moment. */
+	while (master.stopping && master.phase < STOP_PHASES && phase_done(master.phase)) {
 		if (++master.phase == STOP_PHASES) {
 			loop_stop(master.loop);
 			return;
