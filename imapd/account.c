@@ -38,7 +38,7 @@ on_event(void *arg, uint32_t mailbox, uint64_t modseq)
 static enum result
 take_account(struct imap *c, const struct login_answer *a)
 {
-	unsigned handles = 0;
+	unsigned handles = 0, most = imap_settings->imap_sessions_per_user;
 	struct err e;
 	int r;
 
@@ -47,7 +47,7 @@ take_account(struct imap *c, const struct login_answer *a)
 		LOG_WARN("imap.attach_failed", L_STR("user", a->user), L_C("why", e.text));
 		return no(c, "[UNAVAILABLE] Mail store is not available, try again");
 	}
-	if (imap_limits.per_user && handles > imap_limits.per_user) {
+	if (most && handles > most) {
 		store_detach(&c->acct);
 		return no(c, "[LIMIT] Too many connections of this user");
 	}

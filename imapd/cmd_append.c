@@ -128,7 +128,7 @@ append_begin(struct imap *c, struct parse *p, uint64_t size)
 
 	if (!append_args(p, &a))
 		return bad_args(c, p);
-	if (size > imap_limits.append_max)
+	if (size > imap_settings->imap_append_limit)
 		return no(c, "[TOOBIG] Message is too large");
 	if ((r = destination(c, a.name, &m, &we)) < 0)
 		return not_taken(c, r, &we);

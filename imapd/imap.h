@@ -14,6 +14,7 @@
 #include "lib/client/store.h"
 #include "lib/conf/settings.h"
 #include "lib/io/session.h"
+#include "lib/proc/front.h"
 #include "lib/proc/metrics.h"
 
 struct append;
@@ -49,6 +50,7 @@ struct command *command_find(struct str name, bool uid);
 
 /* What a listener lets its sessions do; kept as long as a session needs it. */
 struct imap_listener {
+	const struct conf_listen *conf;
 	struct tls_server *tls;
 	bool implicit_tls, starttls, tls_required, plaintext_auth;
 };
@@ -57,6 +59,7 @@ struct imap {
 	struct session *s;
 	struct stream *st;
 	struct imap_listener on;
+	struct front front;
 
 	unsigned state;            /* one of IN_* */
 	bool bye;                  /* said goodbye: close */
@@ -165,6 +168,12 @@ enum result log_in(struct imap *c, struct str mech, struct str user, struct str 
 bool login_allowed(const struct imap *c);
 /* A fresh ticket when the old one ends soon or authd has news. False: revoked. */
 bool account_renew(struct imap *c);
+/* Whether the store must be had again first. */
+static inline bool
+store_lost(const struct imap *c)
+{
+	return c->user && (!c->acct || c->acct_void);
+}
 /* Attaches again when the handle is void; IMAP_OK or an answer. */
 enum result store_ready(struct imap *c);
 /* Finds a mailbox by name: its row in *ret (strings in the command's arena). */
@@ -188,11 +197,6 @@ void close_mailbox(struct imap *c);
 
 /* ---- process-wide ---- */
 
-struct imap_limits {
-	const struct conf_nets *plaintext_from;
-	unsigned per_user;
-	uint64_t idle_ms, login_ms, keepalive_ms, append_max;
-};
-extern struct imap_limits imap_limits;
+extern const struct settings *imap_settings; /* the current ones */
 
 #endif

@@ -11,25 +11,11 @@
 #include "lib/client/auth.h"
 #include "lib/proc/service.h"
 
-enum { SESSIONS_MAX = 50000, ACTIVE_MAX = 2048 };
-
-static struct session_kind kind;
-
-/* The settings that sessions look at; old ones live as long as the process. */
+/* Old settings live as long as the process. */
 static void
 take_settings(struct service *s, const struct settings *st)
 {
-	unsigned n = service_instances(s);
-
-	imap_limits = (struct imap_limits){
-		.plaintext_from = &st->plaintext_auth_from,
-		.per_user = st->imap_sessions_per_user,
-		.idle_ms = st->imap_idle_limit_ms,
-		.login_ms = st->imap_login_timeout_ms,
-		.keepalive_ms = st->imap_keepalive_ms,
-		.append_max = st->imap_append_limit,
-	};
-	kind.max_sessions = st->imap_sessions ? (st->imap_sessions + n - 1) / n : SESSIONS_MAX;
+	imap_settings = st;
 }
 
 static void
@@ -52,8 +38,6 @@ on_authd(void *arg, struct chan *c, bool up)
 static int
 init(struct service *s, struct err *e)
 {
-	kind = imap_session_kind;
-	kind.max_active = ACTIVE_MAX;
 	take_settings(s, service_settings(s));
 	return 0;
 }
@@ -68,7 +52,6 @@ start(struct service *s, struct err *e)
 	return service_tls(s) ? tls_server_alpn(service_tls(s), alpn, 1) : 0;
 }
 
-/* Sessions outlive the config that made their listener: each has its own copy. */
 static int
 on_listen(struct service *s, const struct conf_listen *ls, int fd, struct err *e)
 {
@@ -76,7 +59,9 @@ on_listen(struct service *s, const struct conf_listen *ls, int fd, struct err *e
 
 	if (!on)
 		return err_set(e, -ENOMEM, "out of memory");
+	/* sessions outlive their listener, so it is never freed */
 	*on = (struct imap_listener){
+		.conf = ls,
 		.tls = service_tls(s),
 		.implicit_tls = ls->tls == CONF_TLS_IMPLICIT,
 		.starttls = ls->tls == CONF_TLS_OPTIONAL || ls->tls == CONF_TLS_REQUIRED,
@@ -84,7 +69,7 @@ on_listen(struct service *s, const struct conf_listen *ls, int fd, struct err *e
 		.plaintext_auth = ls->plaintext_auth,
 	};
 	on->starttls = on->starttls && on->tls;
-	return session_listen(service_loop(s), &kind, fd, on, e) ? 0 : e->code;
+	return session_listen(service_loop(s), &imap_session_kind, fd, on, e) ? 0 : e->code;
 }
 
 int

@@ -20,13 +20,17 @@ enum {
 	CMD_MAX_NONAUTH = 16 << 10,
 	ARENA_MAX = 64 << 20,
 	BADS_MAX = 20,
+	SESSIONS_MAX = 1000000,    /* the setting is the limit */
+	ACTIVE_MAX = 2048,
 	SKIP_MAX = 256 << 20,
 	TICK_MS = 4 * 60 * 1000,
+	STALL_MS = 60 * 1000,      /* without progress while it is waited for */
+	RETRY_MS = 3 * 1000,       /* to have the store again while IDLE runs */
 	FREEZE_ROWS = 256,
 	BREATH_US = 3000,
 };
 
-struct imap_limits imap_limits;
+const struct settings *imap_settings;
 static struct list sessions = LIST_INIT(sessions);
 static struct metric sessions_now = METRIC_GAUGE("imap_sessions", NULL, "Open IMAP sessions");
 static struct metric bad_commands = METRIC_COUNTER("imap_bad_commands_total", NULL,
@@ -34,15 +38,6 @@ static struct metric bad_commands = METRIC_COUNTER("imap_bad_commands_total", NU
 static unsigned n_sessions;
 
 /* ---- birth and death ---- */
-
-static bool
-plaintext_peer(struct session *s)
-{
-	unsigned char ip[16];
-
-	return imap_limits.plaintext_from && conf_addr_of(session_peer(s), ip) &&
-	    conf_nets_has(imap_limits.plaintext_from, ip);
-}
 
 static void *
 imap_open(struct session *s)
@@ -53,7 +48,6 @@ imap_open(struct session *s)
 	if (!c)
 		return NULL;
 	*c = (struct imap){ .s = s, .st = session_stream(s), .on = *on, .state = IN_NONAUTH };
-	c->on.plaintext_auth = on->plaintext_auth || plaintext_peer(s);
 	c->opened_ms = c->last_input_ms = clock_ms();
 	cmdbuf_init(&c->cmd, CMD_MAX_NONAUTH);
 	buf_init(&c->ticket, 4096);
@@ -67,6 +61,7 @@ imap_close(struct session *s)
 {
 	struct imap *c = session_state(s);
 
+	front_leave(&c->front);
 	list_remove(&c->link);
 	view_close(&c->view);
 	append_free(&c->append);
@@ -523,23 +518,29 @@ left(uint64_t limit, uint64_t since)
 	return gone >= limit ? 1 : limit - gone;
 }
 
+/* How long the session may be parked before it has something to do. */
+static uint64_t
+park_ms(const struct imap *c)
+{
+	const struct settings *st = imap_settings;
+	uint64_t ms = TICK_MS, idle;
+
+	if (c->state == IN_NONAUTH)
+		return left(st->imap_login_timeout_ms, c->opened_ms);
+	idle = left(st->imap_idle_limit_ms, c->last_input_ms);
+	if (c->idle_tag && st->imap_keepalive_ms && st->imap_keepalive_ms < ms)
+		ms = st->imap_keepalive_ms;
+	if (c->idle_tag && store_lost(c) && RETRY_MS < ms)
+		ms = RETRY_MS;
+	return idle < ms ? idle : ms;
+}
+
 static enum session_next
 park(struct imap *c)
 {
-	uint64_t ms = TICK_MS, idle;
-
 	if (c->bye)
 		return SESSION_CLOSE;
-	if (c->state == IN_NONAUTH) {
-		ms = left(imap_limits.login_ms, c->opened_ms);
-	} else {
-		idle = left(imap_limits.idle_ms, c->last_input_ms);
-		if (c->idle_tag && imap_limits.keepalive_ms && imap_limits.keepalive_ms < ms)
-			ms = imap_limits.keepalive_ms;
-		if (idle < ms)
-			ms = idle;
-	}
-	session_idle_limit(c->s, ms);
+	session_idle_limit(c->s, park_ms(c));
 	if (c->cmd.b.n == 0)
 		cmdbuf_done(&c->cmd);
 	if (c->out.n == 0)
@@ -578,25 +579,34 @@ input(struct imap *c)
 	return park(c);
 }
 
-/* News while IDLE runs; also what authd said. */
+/* What changed, while IDLE runs. False: the session ends. */
+static bool
+idle_news(struct imap *c)
+{
+	struct wire_error we = { 0 };
+	enum result ready = store_ready(c);
+	int r;
+
+	if (ready != IMAP_OK || !c->view)
+		return ready != IMAP_BYE;
+	r = view_sync(c, false, &we);
+	if (r == -ENOENT || c->view->lost_ghosts)
+		return bye(c, "Selected mailbox is gone") != IMAP_BYE;
+	if (r == -ESTALE)
+		c->acct_void = true;
+	if (r == 0)
+		view_announce(c, true, NULL);
+	return true;
+}
+
+/* The store or authd has something to say. */
 static enum session_next
 poked(struct imap *c)
 {
-	struct wire_error we = { 0 };
-	int r;
-
 	if (!begin(c) || !account_renew(c))
 		return goodbye(c, "[UNAVAILABLE] Account is not available any more");
-	if (!c->idle_tag || !c->view)
-		return park(c);
-	if (store_ready(c) == IMAP_OK) {
-		r = view_sync(c, false, &we);
-		if (r == -ENOENT || c->view->lost_ghosts)
-			return goodbye(c, "Selected mailbox is gone");
-		if (r == -ESTALE)
-			c->acct_void = true;
-		view_announce(c, true, NULL);
-	}
+	if (c->idle_tag)
+		idle_news(c);
 	out_flush(c);
 	return park(c);
 }
@@ -604,21 +614,49 @@ poked(struct imap *c)
 static enum session_next
 idled(struct imap *c)
 {
+	const struct settings *st = imap_settings;
 	uint64_t now = clock_ms();
 
 	if (c->state == IN_NONAUTH)
-		return now - c->opened_ms >= imap_limits.login_ms
+		return now - c->opened_ms >= st->imap_login_timeout_ms
 		    ? goodbye(c, "[UNAVAILABLE] Log-in took too long") : park(c);
-	if (now - c->last_input_ms >= imap_limits.idle_ms)
+	if (now - c->last_input_ms >= st->imap_idle_limit_ms)
 		return goodbye(c, "Autologout; idle for too long");
 	if (!begin(c) || !account_renew(c))
 		return goodbye(c, "[UNAVAILABLE] Account is not available any more");
-	if (c->idle_tag)
+	if (c->idle_tag && store_lost(c))
+		idle_news(c);
+	else if (c->idle_tag)
 		out_c(c, "* OK Still here\r\n");
-	if (c->view && c->view->box && c->view->box->n > FREEZE_ROWS)
+	else if (c->view && c->view->box && c->view->box->n > FREEZE_ROWS)
 		view_freeze(c->view);
 	out_flush(c);
 	return park(c);
+}
+
+/* What comes before the greeting: PROXY, limits, TLS. False: close. */
+static bool
+arrive(struct imap *c)
+{
+	const struct settings *st = imap_settings;
+
+	switch (front_arrive(&c->front, c->s, st, c->on.conf, st->imap_sessions, 0)) {
+	case FRONT_OK:
+		break;
+	case FRONT_BAD_PROXY:
+		return false;
+	default:
+		if (!c->on.implicit_tls)
+			bye(c, "[UNAVAILABLE] Too many connections");
+		out_flush(c);
+		return false;
+	}
+	c->on.plaintext_auth |= front_client_in(c->s, &st->plaintext_auth_from);
+	if (!c->on.implicit_tls)
+		return true;
+	stream_timeout(c->st, st->imap_login_timeout_ms);
+	c->tls = stream_tls_accept(c->st, c->on.tls) == 0;
+	return c->tls;
 }
 
 static enum session_next
@@ -626,13 +664,9 @@ greet(struct imap *c)
 {
 	struct buf b = { 0 };
 
-	if (c->on.implicit_tls) {
-		stream_timeout(c->st, imap_limits.login_ms);
-		if (stream_tls_accept(c->st, c->on.tls) < 0)
-			return SESSION_CLOSE;
-		c->tls = true;
-	}
-	stream_timeout(c->st, 60000);
+	if (!arrive(c))
+		return SESSION_CLOSE;
+	stream_timeout(c->st, STALL_MS);
 	capabilities(c, &b);
 	out_c(c, "* OK [CAPABILITY ");
 	out_str(c, buf_view(&b));
@@ -664,6 +698,8 @@ imap_run(struct session *s, enum session_reason why)
 
 const struct session_kind imap_session_kind = {
 	.name = "imap",
+	.max_sessions = SESSIONS_MAX,
+	.max_active = ACTIVE_MAX,
 	.busy_reply = "* BYE [UNAVAILABLE] Too many connections\r\n",
 	.open = imap_open,
 	.run = imap_run,
