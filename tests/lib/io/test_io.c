@@ -539,6 +539,6 @@ main(void)
 	};
 
 	signal(SIGPIPE, SIG_IGN); /* as service_run does: OpenSSL writes without MSG_NOSIGNAL */
-	alarm(60);
+	alarm(300);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
