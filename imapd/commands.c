@@ -29,6 +29,7 @@ static struct command table[] = {
 	{ "EXPUNGE", IN_SELECTED, CMD_SYNC | CMD_UID, cmd_expunge },
 	{ "COPY", IN_SELECTED, CMD_UID, cmd_copy },
 	{ "MOVE", IN_SELECTED, CMD_SYNC | CMD_UID, cmd_move },
+	{ "FETCH", IN_SELECTED, CMD_NO_EXPUNGE | CMD_UID, cmd_fetch },
 	{ "STORE", IN_SELECTED, CMD_NO_EXPUNGE | CMD_UID, cmd_store },
 };
 

@@ -1,11 +1,12 @@
 /*
  * FETCH: what a client asked for (parse_fetch.c), and how a message is shown
- * (fetch.c, fetch_body.c, fetch_struct.c). RFC 3501 section 6.4.5, RFC 7162.
+ * (fetch.c, fetch_body.c). RFC 3501 sections 6.4.5 and 7.4.2, RFC 7162.
  */
 #ifndef IMAPD_FETCH_H
 #define IMAPD_FETCH_H
 
-#include "imapd/parse.h"
+#include "imapd/content.h"
+#include "imapd/rows.h"
 
 enum {
 	FETCH_FLAGS = 1,
@@ -50,5 +51,25 @@ struct fetch_args {
 
 /* Everything behind "FETCH SP". */
 bool parse_fetch(struct parse *p, struct fetch_args *ret);
+
+/* A FETCH that runs. */
+struct fetch {
+	struct imap *c;
+	const struct fetch_args *args;
+	unsigned want;         /* FACT_* that the items need */
+	struct arena *ar;      /* of one message */
+};
+
+/* The facts that the items need. */
+unsigned fetch_want(const struct fetch_args *a);
+/* Writes "* n FETCH (...)" with args' items and `more` (FETCH_*). 0; -ENOENT: the message
+ * is gone; -EPIPE: an answer is torn, the connection must end; another code: the
+ * message cannot be read. Nothing is written then. */
+int fetch_message(struct fetch *f, const struct row *row, unsigned more, struct wire_error *we);
+
+/* Writes " LABEL value" of one section (fetch_body.c). 0 or -EPIPE. */
+int fetch_section_put(struct fetch *f, const struct content *m, const struct fetch_section *s);
+/* Whether the sections need the table of parts. */
+bool fetch_needs_parts(const struct fetch_args *a);
 
 #endif

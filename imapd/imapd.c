@@ -9,6 +9,7 @@
 
 #include "imapd/imap.h"
 #include "lib/client/auth.h"
+#include "lib/mail/word.h"
 #include "lib/proc/service.h"
 
 /* Old settings live as long as the process. */
@@ -38,6 +39,7 @@ on_authd(void *arg, struct chan *c, bool up)
 static int
 init(struct service *s, struct err *e)
 {
+	charset_preload(); /* SEARCH and APPEND convert; what lacks is read as it is */
 	take_settings(s, service_settings(s));
 	return 0;
 }

@@ -589,6 +589,8 @@ announce_row(struct imap *c, const struct view_echo *e, struct echo_at *at, size
 		return;
 	mine = echo_has(e, at, seq, &expected) && !set_has(e->refused, &at->refused, b->uid[pos]);
 	if (mine && b->flags[pos] == expected) {
+		if (e->shown)
+			return;
 		if (e->all)
 			put_row(c, pos, seq, !e->silent, c->condstore);
 		else if (!e->silent || (c->condstore && changed))

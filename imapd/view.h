@@ -81,6 +81,7 @@ struct view_echo {
 	const uint32_t *expected;   /* flags expected, one for each number of seqs in order */
 	bool silent;                /* show MODSEQ at most */
 	bool all;                   /* show every row of seqs, changed or not */
+	bool shown;                 /* rows that are as expected have been shown already */
 	const struct uid_set *refused; /* UIDs that were not changed */
 };
 
