@@ -23,8 +23,6 @@
 #include "lib/base/crc32c.h"
 #include "lib/mail/mutf7.h"
 
-#define SLOT 4096
-#define HEAD 44
 #define MAGIC "PHFOLD01"
 #define FILE_NAME "posthorn-folder"
 
@@ -148,14 +146,14 @@ folder_open(int dirfd, const char *dir, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-static bool
-slot_get(const unsigned char *p, struct folder_file *f)
+bool
+folder_slot_get(const unsigned char *p, struct folder_file *f)
 {
 	size_t role = p[37], name = p[38] | (size_t)p[39] << 8;
 
-	if (memcmp(p, MAGIC, 8) || crc32c(0, p + 12, SLOT - 12) != le32_get(p + 8) ||
+	if (memcmp(p, MAGIC, 8) || crc32c(0, p + 12, FOLDER_SLOT - 12) != le32_get(p + 8) ||
 	    le32_get(p + 12) != 1 || role >= sizeof f->role || name >= sizeof f->name ||
-	    40 + role + name > SLOT)
+	    40 + role + name > FOLDER_SLOT)
 		return false;
 	f->sequence = le64_get(p + 16);
 	f->mailbox = le32_get(p + 24);
@@ -169,12 +167,12 @@ slot_get(const unsigned char *p, struct folder_file *f)
 	return true;
 }
 
-static void
-slot_put(unsigned char *p, const struct folder_file *f)
+void
+folder_slot_put(unsigned char *p, const struct folder_file *f)
 {
 	size_t role = strlen(f->role), name = strlen(f->name);
 
-	memset(p, 0, SLOT);
+	memset(p, 0, FOLDER_SLOT);
 	memcpy(p, MAGIC, 8);
 	le32_put(p + 12, 1);
 	le64_put(p + 16, f->sequence);
@@ -186,19 +184,19 @@ slot_put(unsigned char *p, const struct folder_file *f)
 	p[38] = (unsigned char)name, p[39] = (unsigned char)(name >> 8);
 	memcpy(p + 40, f->role, role);
 	memcpy(p + 40 + role, f->name, name);
-	le32_put(p + 8, crc32c(0, p + 12, SLOT - 12));
+	le32_put(p + 8, crc32c(0, p + 12, FOLDER_SLOT - 12));
 }
 
 static int
 slots_get(int fd, struct folder_file *ret)
 {
-	unsigned char slot[SLOT];
+	unsigned char slot[FOLDER_SLOT];
 	bool any = false;
 
 	for (int i = 0; i < 2; i++) {
 		struct folder_file f;
 
-		if (pread(fd, slot, SLOT, (off_t)i * SLOT) != SLOT || !slot_get(slot, &f))
+		if (pread(fd, slot, FOLDER_SLOT, (off_t)i * FOLDER_SLOT) != FOLDER_SLOT || !folder_slot_get(slot, &f))
 			continue;
 		if (!any || f.sequence > ret->sequence)
 			*ret = f;
@@ -223,7 +221,7 @@ int
 folder_write(struct index *x, struct box *b, struct err *e)
 {
 	struct folder_file f = { 0 };
-	unsigned char slot[SLOT];
+	unsigned char slot[FOLDER_SLOT];
 	int fd = folder_open(x->dirfd, b->dir, O_RDWR | O_CREAT), r = 0;
 
 	if (fd < 0)
@@ -236,8 +234,8 @@ folder_write(struct index *x, struct box *b, struct err *e)
 	f.subscribed = b->subscribed;
 	snprintf(f.name, sizeof f.name, "%s", b->name);
 	snprintf(f.role, sizeof f.role, "%s", b->role);
-	slot_put(slot, &f);
-	if (pwrite(fd, slot, SLOT, (off_t)(f.sequence & 1) * SLOT) != SLOT)
+	folder_slot_put(slot, &f);
+	if (pwrite(fd, slot, FOLDER_SLOT, (off_t)(f.sequence & 1) * FOLDER_SLOT) != FOLDER_SLOT)
 		r = err_sys(e, errno ? -errno : -EIO, "%s/%s/" FILE_NAME, x->dir, b->dir);
 	close(fd);
 	return r;

@@ -214,6 +214,9 @@ struct folder_file {
 	char role[32];
 	bool subscribed;
 };
+enum { FOLDER_SLOT = 4096 }; /* bytes of one of the file's two slots */
+bool folder_slot_get(const unsigned char *p, struct folder_file *f);
+void folder_slot_put(unsigned char *p, const struct folder_file *f);
 int folder_make(struct index *x, const char *dir, struct err *e);
 int folder_remove(int dirfd, const char *dir, struct err *e);
 /* 0; -ENOENT; -EBADMSG when neither slot is valid. */

@@ -585,7 +585,8 @@ new_volume(const struct volume_options *o)
 	v->instances = o->instances;
 	v->blobs = (struct blob_store){ .ops = o->blob ? o->blob : &blob_files, .dirfd = -1,
 		.instance = o->instance, .user = o->blob_user };
-	v->lease.fd = v->mark_fd = -1;
+	v->lease.fd = -1;
+	v->mark_fd = -1;
 	list_init(&v->waiting);
 	list_init(&v->soon);
 	pthread_mutex_init(&v->lock, NULL);
