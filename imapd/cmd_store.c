@@ -71,24 +71,34 @@ flags_after(const struct box *b, const struct store_args *a, uint32_t old)
 	return old;
 }
 
-/* What each message of the set should look like afterwards, in order. */
+#define NOT_EXPECTED UINT32_MAX
+
+/* What the client must think that a message looks like afterwards. It does not know
+ * what others have changed and it has not been told of: then it is to be shown. */
+static uint32_t
+expected_of(const struct view *v, const struct store_args *a, uint32_t seq, size_t *hint)
+{
+	ptrdiff_t pos = view_pos(v, seq, view_uid(v, seq), hint);
+
+	if (pos < 0 || v->box->mod[pos] > v->modseq)
+		return NOT_EXPECTED;
+	return flags_after(v->box, a, v->box->flags[pos]);
+}
+
+/* The same for each message of the set, in order. */
 static uint32_t *
 expected(struct imap *c, const struct store_args *a)
 {
 	size_t n = 0, i, k = 0, hint = 0;
 	uint32_t *v, seq;
-	ptrdiff_t pos;
 
 	for (i = 0; i < a->set.n; i++)
 		n += a->set.v[i].hi - a->set.v[i].lo + 1;
 	if (!(v = arena_alloc(c->ar, n * sizeof *v)))
 		return NULL;
 	for (i = 0; i < a->set.n; i++)
-		for (seq = a->set.v[i].lo; seq <= a->set.v[i].hi; seq++) {
-			pos = view_pos(c->view, seq, view_uid(c->view, seq), &hint);
-			v[k++] = pos < 0 ? 0
-					 : flags_after(c->view->box, a, c->view->box->flags[pos]);
-		}
+		for (seq = a->set.v[i].lo; seq <= a->set.v[i].hi; seq++)
+			v[k++] = expected_of(c->view, a, seq, &hint);
 	return v;
 }
 
@@ -139,7 +149,6 @@ cmd_store(struct imap *c, struct parse *p)
 		enable_condstore(c);
 	if (!messages_of(c, &a.set, &uids, &res))
 		return res;
-	gone = !c->uid && view_has_ghost(c->view, &a.set);
 	if (uids.n == 0)
 		return ok(c, "STORE completed");
 	if (!(echo.expected = expected(c, &a)))
@@ -150,6 +159,8 @@ cmd_store(struct imap *c, struct parse *p)
 		r = view_sync(c, true, &we);
 	if (r < 0)
 		return no_store(c, r, &we);
+	/* the sync may just have brought that some of them are gone */
+	gone = !c->uid && view_has_ghost(c->view, &a.set);
 	echo.seqs = a.set;
 	echo.silent = a.silent;
 	echo.all = !a.silent || (a.conditional && c->condstore);

@@ -1,6 +1,7 @@
 /* IMAP commands: gathered from bytes, then parsed by each grammar. */
 #include "imapd/cmdbuf.h"
 #include "imapd/fetch.h"
+#include "imapd/pattern.h"
 #include "imapd/search.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -13,6 +14,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct search_args search;
 	struct fetch_args fetch;
 	struct flag_args flags;
+	struct pattern pat;
 	struct cmdbuf c;
 	struct parse p, q;
 
@@ -28,6 +30,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			q = p, parse_search(&q, &search);
 			q = p, parse_flags_loose(&q, &flags);
 			q = p, parse_mailbox(&q, &s);
+			q = p;
+			if (parse_list_mailbox(&q, &s) && pattern_make(&pat, STR_NULL, s, ar))
+				pattern_match(&pat, str_head(q.in, 64));
 		}
 		cmdbuf_reset(&c);
 		arena_reset(ar);
