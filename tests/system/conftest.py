@@ -21,8 +21,10 @@ and its log must hold no report of a sanitizer, no panic, no unexpected death of
 no system call that the sandbox refused. Otherwise the test fails, whatever it did itself.
 
 Environment:
-    POSTHORN_BUILD        the build folder (default: this one if it is one, else ./build-check)
+    POSTHORN_BUILD        the build folder (default: this one if it is one, else ./build-check/plain)
     POSTHORN_SECCOMP=log  for a sanitizer build: the programs run unlisted calls and log them
+    POSTHORN_PART=I/N     only this part of the tests
+    POSTHORN_RESULTS      a file for a line PASS: or FAIL: or SKIP: NAME for each test
     POSTHORN_TEST_USERS   as root only: a prefix; system users PREFIX-smtpd, PREFIX-queued, ...
                           exist, and every process runs under its own (./check makes them)
 """
@@ -60,7 +62,7 @@ Stored = collections.namedtuple('Stored', 'folder path size')
 
 
 def build_folder():
-    for d in (os.environ.get('POSTHORN_BUILD'), os.getcwd(), os.path.join(TOP, 'build-check')):
+    for d in (os.environ.get('POSTHORN_BUILD'), os.getcwd(), os.path.join(TOP, 'build-check/plain')):
         if d and os.access(os.path.join(d, 'mta', 'posthorn'), os.X_OK):
             return os.path.abspath(d)
     raise RuntimeError('no build: set POSTHORN_BUILD to a folder in which make has run')
@@ -506,6 +508,26 @@ def alive(pid):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     setattr(item, 'report_' + call.when, outcome.get_result())
+    if call.when == 'teardown' and os.environ.get('POSTHORN_RESULTS'):
+        with open(os.environ['POSTHORN_RESULTS'], 'a') as f:
+            f.write('%s: %s\n' % (verdict(item), item.nodeid))
+
+
+def verdict(item):
+    """PASS, FAIL or SKIP, as `make check` has them."""
+    reports = [getattr(item, 'report_' + w, None) for w in ('setup', 'call', 'teardown')]
+    if any(r and r.failed for r in reports):
+        return 'FAIL'
+    return 'SKIP' if any(r and r.skipped for r in reports) else 'PASS'
+
+
+def pytest_collection_modifyitems(config, items):
+    """POSTHORN_PART=1/3: every third test, for parts that run side by side."""
+    part = os.environ.get('POSTHORN_PART')
+    if part:
+        i, n = map(int, part.split('/'))
+        items.sort(key=lambda t: hashlib.sha256(t.nodeid.encode()).digest())
+        items[:] = items[i::n]
 
 
 @pytest.fixture
