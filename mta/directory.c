@@ -87,6 +87,8 @@ static const char *const sql[DS_MAX] = {
 	[DS_POSTMASTER] = "SELECT " ACCOUNT_COLUMNS ACCOUNT_FROM
 	                  "WHERE d.name = ?1 AND " OURS
 	                  " ORDER BY a.id IS NOT d.postmaster, a.created_ms, a.id LIMIT 1",
+	[DS_ANY_POSTMASTER] = "SELECT " ACCOUNT_COLUMNS ACCOUNT_FROM "WHERE " OURS
+	                      " ORDER BY a.id IS NOT d.postmaster, a.created_ms, a.id LIMIT 1",
 	[DS_ONLY_DOMAIN] = "SELECT d.name FROM domain d WHERE " OURS " LIMIT 2",
 	[DS_BEGIN] = "BEGIN IMMEDIATE",
 	[DS_COMMIT] = "COMMIT",
@@ -409,15 +411,17 @@ is_local(struct directory *d, const char *domain)
 	return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : sqlite_code(rc);
 }
 
-/* RFC 5321 section 4.5.1: each domain has a postmaster. */
+/* RFC 5321 section 4.5.1: each domain has a postmaster, and so has the house
+ * (domain ""). */
 static int
 postmaster(struct directory *d, const char *domain, struct directory_account *ret)
 {
-	sqlite3_stmt *s = directory_stmt(d, DS_POSTMASTER);
+	sqlite3_stmt *s = directory_stmt(d, *domain ? DS_POSTMASTER : DS_ANY_POSTMASTER);
 
 	if (!s)
 		return -EIO;
-	sqlite3_bind_text(s, 1, domain, -1, SQLITE_STATIC);
+	if (*domain)
+		sqlite3_bind_text(s, 1, domain, -1, SQLITE_STATIC);
 	return one_account(d, s, false, ret);
 }
 
@@ -441,9 +445,14 @@ directory_resolve(struct directory *d, struct str address, struct str delimiters
 	size_t at;
 	int r;
 
-	if (mailname_parse(address, &m) || !m.domain[0])
+	if (mailname_parse(address, &m))
 		return DIRECTORY_NOT_LOCAL;
 	local = str_c(m.local);
+	if (!m.domain[0]) {
+		r = str_eq(local, STR("postmaster")) ? postmaster(d, "", ret) : -ENOENT;
+		*ret_detail = STR_NULL;
+		return r == -ENOENT ? DIRECTORY_NO_USER : r < 0 ? r : DIRECTORY_ACCOUNT;
+	}
 	r = find(d, DS_FIND, m.domain, local, ret);
 	if (r == -ENOENT && (at = detail_at(local, delimiters))) {
 		struct str said = str_head(address, (size_t)str_rchr(address, '@'));

@@ -67,7 +67,7 @@ void smtp_refused(struct smtp *s, unsigned code, const char *enhanced, struct st
     const char *text); /* without the reply */
 /* The next line without its CRLF, in *ret until the next read. 1; 0: none is
  * there yet (park) unless wait; negative: gone. A line that breaks the rules is
- * answered here and skipped. */
+ * answered here and skipped; with wait that is -EBADMSG (RFC 4954 section 4). */
 int smtp_line(struct smtp *s, bool wait, size_t max, struct str *ret);
 /* Whether EHLO was said, and STARTTLS where it must be; answers when not. */
 bool smtp_in_order(struct smtp *s);

@@ -1,6 +1,7 @@
 /* AUTH PLAIN and LOGIN: RFC 4954, RFC 4616. */
 #include "mta/smtpd.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "lib/base/log.h"
@@ -16,9 +17,14 @@ response(struct smtp *s, struct str given, const char *challenge, struct buf *ou
 	struct str line = given;
 
 	if (!given.p) {
+		int code;
+
 		stream_printf(s->io, "334 %s\r\n", challenge);
-		if (stream_flush(s->io) < 0 || smtp_line(s, true, AUTH_LINE_MAX, &line) != 1) {
-			s->closing = true;
+		code = stream_flush(s->io);
+		if (code == 0)
+			code = smtp_line(s, true, AUTH_LINE_MAX, &line);
+		if (code != 1) {
+			s->closing |= code != -EBADMSG;
 			return false;
 		}
 		if (str_eq(line, STR("*"))) {
@@ -112,6 +118,8 @@ cmd_auth(struct smtp *s, struct str arg)
 		smtp_reply(s, 502, "5.5.1", "AUTH is not offered here");
 	else if (s->user || s->txn)
 		smtp_reply(s, 503, "5.5.1", s->user ? "Already authenticated" : "Not in a transaction");
+	else if (!mech.n)
+		smtp_reply(s, 501, "5.5.4", "Syntax: AUTH mechanism [initial-response]");
 	else if (!smtp_auth_offered(s))
 		smtp_reply(s, 538, "5.7.11", "Encryption required for authentication");
 	else if (str_ieq(mech, STR("PLAIN")))

@@ -124,8 +124,8 @@ data_in_order(struct smtp *s, struct str arg)
 		smtp_reply(s, 503, "5.5.1", "Need MAIL");
 	else if (s->txn->text || s->txn->bdat_failed)
 		smtp_reply(s, 503, "5.5.1", "The message was begun by BDAT");
-	else if (!s->txn->env.n_rcpts)
-		smtp_reply(s, 554, "5.5.1", "No valid recipients");
+	else if (!s->txn->env.n_rcpts) /* RFC 2033 section 4.2 */
+		smtp_reply(s, smtp_is_lmtp(s) ? 503 : 554, "5.5.1", "No valid recipients");
 	else if (arg.n)
 		smtp_reply(s, 501, "5.5.4", "DATA takes no arguments");
 	else

@@ -1,9 +1,11 @@
 /* MAIL and RCPT: RFC 5321 sections 4.1.1.2 and 4.1.1.3, RFC 1870, 6152, 6531. */
 #include "mta/smtpd.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 
-#include "lib/base/log.h"
+#include "lib/base/text.h"
 #include "mta/smtpd_cache.h"
 
 /* Cuts "FROM:" or "TO:" and the blanks that clients put behind it. */
@@ -16,43 +18,111 @@ cut_keyword(struct str *arg, struct str keyword)
 	return true;
 }
 
-/* One MAIL parameter: false when it was answered with an error. */
 static bool
-mail_param(struct smtp *s, struct envelope *env, struct str word)
+size_param(struct smtp *s, struct envelope *env, struct str value)
 {
-	struct str value = word, name = str_cut(&value, '=');
+	uint64_t limit = smtp_settings()->message_size_limit;
+	size_t digits = 0;
 
-	if (str_ieq(name, STR("SIZE"))) {
-		if (!str_u64(value, UINT64_MAX, &env->size))
-			smtp_reply(s, 501, "5.5.4", "Bad SIZE");
-		else if (env->size > smtp_settings()->message_size_limit)
-			smtp_reply(s, 552, "5.3.4", "Message size exceeds the limit of %llu bytes",
-			    (unsigned long long)smtp_settings()->message_size_limit);
-		else
-			return true;
-		return false;
-	}
-	if (str_ieq(name, STR("BODY"))) {
-		env->body = str_ieq(value, STR("8BITMIME"));
-		if (env->body || str_ieq(value, STR("7BIT")))
-			return true;
-		smtp_reply(s, 501, "5.5.4", "Bad BODY");
-		return false;
-	}
-	if (str_ieq(word, STR("SMTPUTF8"))) {
-		env->flags |= ENV_SMTPUTF8;
+	while (digits < value.n && ascii_isdigit(value.p[digits]))
+		digits++;
+	if (!value.n || digits < value.n || value.n > 20) /* RFC 1870 section 4 */
+		smtp_reply(s, 501, "5.5.4", "Bad SIZE");
+	else if (!str_u64(value, limit, &env->size))
+		smtp_refuse(s, 552, "5.3.4", STR_NULL, "Message size exceeds the limit");
+	else
 		return true;
-	}
-	if (str_ieq(name, STR("AUTH")) && smtp_auth_offered(s))
-		return true; /* RFC 4954 section 5: as if it said <> */
-	smtp_reply(s, 555, "5.5.4", "Parameter not recognized");
 	return false;
 }
 
-static const char *
-path_enhanced(int code)
+static bool
+body_param(struct smtp *s, struct envelope *env, struct str value)
 {
-	return code == -EILSEQ ? "5.6.7" : "5.1.3";
+	env->body = str_ieq(value, STR("8BITMIME"));
+	if (env->body || str_ieq(value, STR("7BIT")))
+		return true;
+	smtp_reply(s, 501, "5.5.4", "Bad BODY");
+	return false;
+}
+
+static bool
+smtputf8_param(struct smtp *s, struct envelope *env, struct str value)
+{
+	env->flags |= ENV_SMTPUTF8;
+	if (!value.p)
+		return true;
+	smtp_reply(s, 501, "5.5.4", "SMTPUTF8 takes no value");
+	return false;
+}
+
+/* RFC 4954 section 5: looked at, then as if it said <>. */
+static bool
+auth_param(struct smtp *s, struct envelope *env, struct str value)
+{
+	struct buf b;
+	bool ok;
+
+	if (!smtp_auth_offered(s)) {
+		smtp_reply(s, 555, "5.5.4", "Parameter not recognized");
+		return false;
+	}
+	buf_init(&b, 1024);
+	ok = value.n && xtext_get(&b, value) == 0 && !b.over;
+	buf_done(&b);
+	if (!ok)
+		smtp_reply(s, 501, "5.5.4", "Bad AUTH");
+	return ok;
+}
+
+static const struct {
+	struct str name;
+	bool (*take)(struct smtp *s, struct envelope *env, struct str value);
+} mail_params[] = {
+	{ STR_INIT("SIZE"), size_param },
+	{ STR_INIT("BODY"), body_param },
+	{ STR_INIT("SMTPUTF8"), smtputf8_param },
+	{ STR_INIT("AUTH"), auth_param },
+};
+
+/* The parameters behind MAIL's path; false: one was answered with an error. */
+static bool
+take_params(struct smtp *s, struct envelope *env, struct str rest)
+{
+	struct str word;
+	unsigned seen = 0;
+
+	while ((word = str_word(&rest)).n) {
+		struct str value = word, name = str_cut(&value, '=');
+		size_t i = 0, n = sizeof mail_params / sizeof *mail_params;
+
+		while (i < n && !str_ieq(name, mail_params[i].name))
+			i++;
+		if (i == n || seen & 1u << i) {
+			smtp_reply(s, i == n ? 555 : 501, "5.5.4", i == n ? "Parameter not recognized" :
+			    "Parameter given twice");
+			return false;
+		}
+		seen |= 1u << i;
+		if (!mail_params[i].take(s, env, value))
+			return false;
+	}
+	return true;
+}
+
+/* The path that arg begins with, and what stands behind it, parted by a blank. A
+ * negative code was answered. */
+static int
+take_path(struct smtp *s, struct str arg, unsigned flags, struct path *ret, struct str *ret_rest)
+{
+	int code = path_parse(arg, flags, s->txn->arena, ret, ret_rest);
+
+	if (code == 0 && ret_rest->n && ret_rest->p[0] != ' ' && ret_rest->p[0] != '\t')
+		code = -EINVAL;
+	if (code == -EILSEQ)
+		smtp_refuse(s, 553, "5.6.7", arg, "Address needs SMTPUTF8, or is not UTF-8");
+	else if (code < 0)
+		smtp_refuse(s, 501, flags & PATH_NULL ? "5.1.7" : "5.1.3", arg, "Bad address syntax");
+	return code;
 }
 
 static bool
@@ -121,7 +191,7 @@ cmd_mail(struct smtp *s, struct str arg)
 {
 	struct smtp_txn *t;
 	struct path from;
-	struct str rest, word;
+	struct str rest;
 	uint64_t delay = 0;
 	int code;
 
@@ -137,13 +207,10 @@ cmd_mail(struct smtp *s, struct str arg)
 		return;
 	}
 	/* Parameters stand behind the path, so UTF-8 is judged after them. */
-	code = path_parse(arg, PATH_NULL | PATH_UTF8, t->arena, &from, &rest);
-	if (code < 0)
-		smtp_refuse(s, 501, code == -EILSEQ ? "5.6.7" : "5.1.7", arg, "Bad sender address syntax");
-	while (code == 0 && (word = str_word(&rest)).n)
-		if (!mail_param(s, &t->env, word))
-			code = -EINVAL;
-	if (code == 0 && from.utf8 && !(t->env.flags & ENV_SMTPUTF8)) {
+	code = take_path(s, arg, PATH_NULL | PATH_UTF8, &from, &rest);
+	if (code == 0 && !take_params(s, &t->env, rest))
+		code = -EINVAL;
+	if (code == 0 && !(t->env.flags & ENV_SMTPUTF8) && !ascii_only(str_head(arg, arg.n - rest.n))) {
 		smtp_refuse(s, 553, "5.6.7", from.text, "Address needs SMTPUTF8");
 		code = -EILSEQ;
 	}
@@ -205,16 +272,51 @@ rcpt_has_room(struct smtp *s, const struct resolve_answer *who, uint64_t size)
 	return false;
 }
 
-/* Postmaster without a domain is ours (RFC 5321 section 4.5.1). */
+/* "[192.0.2.1]" as paths have it: whether the client has reached us under it. */
+static bool
+is_own_literal(struct smtp *s, struct str domain)
+{
+	const struct sockaddr_storage *ss = session_local(s->session);
+	char text[INET6_ADDRSTRLEN], own[INET6_ADDRSTRLEN + 8];
+	unsigned char addr[16];
+	bool v4;
+
+	if (!conf_addr_of(ss, addr))
+		return false;
+	v4 = !memcmp(addr, (const unsigned char[12]){ [10] = 0xff, 0xff }, 12);
+	inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? addr + 12 : addr, text, sizeof text);
+	snprintf(own, sizeof own, "[%s%s]", v4 ? "" : "ipv6:", text);
+	return str_eq(domain, str_c(own));
+}
+
+/* What is looked up. Postmaster without a domain is the house's (RFC 5321 section
+ * 4.5.1); under an address literal of ours are the names of the first domain. */
 static struct str
 rcpt_address(struct smtp *s, const struct path *to, struct arena *a)
 {
 	const struct settings *set = smtp_settings();
+	bool own = to->literal && is_own_literal(s, to->domain);
 
-	if (to->domain.n)
+	if (to->domain.n && !own)
 		return to->text;
-	return arena_printf(a, "postmaster@%.*s",
+	if (str_ieq(to->local, STR("postmaster")))
+		return STR("postmaster");
+	return arena_printf(a, "%.*s@%.*s", (int)(to->text.n - to->domain.n) - 1, to->text.p,
 	    STR_ARG(set->n_domains ? set->domains[0] : set->hostname));
+}
+
+static bool
+rcpt_in_order(struct smtp *s)
+{
+	struct smtp_txn *t = s->txn;
+
+	if (!t || t->text || t->bdat_failed)
+		smtp_reply(s, 503, "5.5.1", t ? "Not behind BDAT" : "Need MAIL");
+	else if (t->env.n_rcpts >= smtp_settings()->recipient_limit)
+		smtp_reply(s, 452, "4.5.3", "Too many recipients");
+	else
+		return true;
+	return false;
 }
 
 void
@@ -227,24 +329,15 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	struct str rest, address;
 	int code;
 
-	if (!t || t->text || t->bdat_failed) {
-		smtp_reply(s, 503, "5.5.1", t ? "Not behind BDAT" : "Need MAIL");
+	if (!rcpt_in_order(s))
 		return;
-	}
 	if (!cut_keyword(&arg, STR("TO:"))) {
 		smtp_reply(s, 501, "5.5.4", "Syntax: RCPT TO:<address>");
 		return;
 	}
-	if (t->env.n_rcpts >= smtp_settings()->recipient_limit) {
-		smtp_reply(s, 452, "4.5.3", "Too many recipients");
+	if (take_path(s, arg, PATH_POSTMASTER | (t->env.flags & ENV_SMTPUTF8 ? PATH_UTF8 : 0), &to,
+	    &rest) < 0)
 		return;
-	}
-	code = path_parse(arg, PATH_POSTMASTER | (t->env.flags & ENV_SMTPUTF8 ? PATH_UTF8 : 0),
-	    t->arena, &to, &rest);
-	if (code < 0) {
-		smtp_refuse(s, code == -EILSEQ ? 553 : 501, path_enhanced(code), arg, "Bad recipient address");
-		return;
-	}
 	if (str_trim(rest).n) {
 		smtp_reply(s, 555, "5.5.4", "Parameter not recognized");
 		return;

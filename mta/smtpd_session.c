@@ -13,7 +13,7 @@
 
 #include "lib/base/log.h"
 
-#define COMMAND_LINE_MAX 4096
+#define COMMAND_LINE_MAX 4096 /* but for AUTH, whose initial response may be longer */
 
 static struct metric bad_input = METRIC_COUNTER("smtp_bad_input_total", "kind=\"command\"",
     "What broke the rules of the protocol");
@@ -23,16 +23,20 @@ static struct metric ahead = METRIC_COUNTER("smtp_bad_input_total", "kind=\"ahea
 void
 smtp_reply(struct smtp *s, unsigned code, const char *enhanced, const char *fmt, ...)
 {
-	char text[512];
+	char text[512]; /* RFC 5321 section 4.5.3.1.5, CRLF included */
+	int n = snprintf(text, sizeof text, "%u %s ", code, enhanced);
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(text, sizeof text, fmt, ap);
+	n += vsnprintf(text + n, sizeof text - 2 - (size_t)n, fmt, ap);
 	va_end(ap);
+	if (n > (int)sizeof text - 3)
+		n = sizeof text - 3;
 	for (char *c = text; *c; c++)
 		if (*c < 32 || *c == 127) /* chars above ASCII are below 0 */
 			*c = '?';
-	stream_printf(s->io, "%u %s %s\r\n", code, enhanced, text);
+	memcpy(text + n, "\r\n", 2);
+	stream_put(s->io, text, (size_t)n + 2);
 	if (code >= 400)
 		s->errors++;
 	if (code == 500 || code == 501)
@@ -109,14 +113,18 @@ smtp_line(struct smtp *s, bool wait, size_t max, struct str *ret)
 		ssize_t n;
 
 		if (lf > (ptrdiff_t)max || (lf < 0 && in.n > max)) {
-			smtp_reply(s, 500, "5.5.2", "Line too long");
+			smtp_reply(s, 500, wait ? "5.5.6" : "5.5.2", "Line too long");
 			if ((n = skip_long(s)) < 0)
 				return (int)n;
+			if (wait)
+				return -EBADMSG;
 			continue;
 		}
 		if (lf >= 0) {
 			if (take_line(s, in, (size_t)lf, ret))
 				return 1;
+			if (wait)
+				return -EBADMSG;
 			continue;
 		}
 		if (!wait && !stream_pending(s->io))
@@ -167,7 +175,7 @@ cmd_noop(struct smtp *s, struct str arg)
 static void
 cmd_vrfy(struct smtp *s, struct str arg)
 {
-	smtp_reply(s, arg.n ? 252 : 501, arg.n ? "2.5.2" : "5.5.4", "%s",
+	smtp_reply(s, arg.n ? 252 : 501, arg.n ? "2.0.0" : "5.5.4", "%s",
 	    arg.n ? "Send some mail, it will be tried" : "Syntax: VRFY address");
 }
 
@@ -283,7 +291,9 @@ command(struct smtp *s, struct str line)
 	struct str arg = line, name = str_word(&arg);
 	struct verb *v = verb_find(s, name);
 
-	if (v)
+	if (line.n > COMMAND_LINE_MAX && (!v || v->run != cmd_auth))
+		smtp_reply(s, 500, "5.5.2", "Line too long");
+	else if (v)
 		run_verb(s, v, arg);
 	else
 		smtp_reply(s, 500, "5.5.2", "Command not recognized");
@@ -317,7 +327,7 @@ smtp_run(struct session *session, enum session_reason why)
 		stream_flush(s->io);
 		return SESSION_CLOSE;
 	}
-	while (!s->closing && (got = smtp_line(s, false, COMMAND_LINE_MAX, &line)) == 1)
+	while (!s->closing && (got = smtp_line(s, false, SMTP_LINE_MAX, &line)) == 1)
 		command(s, line);
 	stream_last_words(s->io, "421 4.4.2 Timeout, closing connection\r\n");
 	if (stream_flush(s->io) < 0 || s->closing || got < 0)

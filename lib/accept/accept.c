@@ -124,7 +124,8 @@ put_trace(struct buf *b, const struct accept_request *r)
 		    STR_ARG(r->settings->hostname), r->with, STR_ARG(env->trace));
 	}
 	if (env->n_rcpts == 1)
-		buf_printf(b, "\r\n\tfor <%.*s>", STR_ARG(env->rcpts[0].address));
+		buf_printf(b, "\r\n\tfor <%.*s>", STR_ARG(env->rcpts[0].original.n ?
+		    env->rcpts[0].original : env->rcpts[0].address));
 	buf_printf(b, ";\r\n\t%s\r\n", clock_rfc5322());
 }
 

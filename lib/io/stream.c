@@ -385,8 +385,17 @@ void
 stream_printf(struct stream *s, const char *fmt, ...)
 {
 	struct buf b = { .max = OUT_MAX };
+	char small[256];
 	va_list ap;
+	int n;
 
+	va_start(ap, fmt);
+	n = vsnprintf(small, sizeof small, fmt, ap);
+	va_end(ap);
+	if (n >= 0 && n < (int)sizeof small) {
+		stream_put(s, small, (size_t)n);
+		return;
+	}
 	va_start(ap, fmt);
 	buf_vprintf(&b, fmt, ap);
 	va_end(ap);

@@ -48,15 +48,18 @@ def test_xtext_and_case(client):
     assert client.say('EHLO client.test')[0] == 250
 
 
-@pytest.mark.parametrize('args', [
+BAD = [
     '', 'ADDR', 'ADDR=', 'ADDR=1.2.3', 'ADDR=1.2.3.4.5', 'PORT=65536', 'PORT=x', 'PROTO=HTTP',
     'HELO=a+0Db', 'NAME=a b', 'COLOR=red', 'LOGIN=+ZZ', 'NAME=+', 'ADDR=1.2.3.4 HELO=' + 'x' * 300,
     'LOGIN=nobody@example.test',
-])
-def test_bad(client, args):
-    code, lines = client.say(('XCLIENT ' + args).strip())
-    assert code == 501 and lines[0].startswith('5.5.4'), lines
-    assert client.say('NOOP')[0] == 250
+]
+
+
+def test_bad(client):
+    for args in BAD:
+        code, lines = client.say(('XCLIENT ' + args).strip())
+        assert code == 501 and lines[0].startswith('5.5.4'), (args, lines)
+        assert client.say('NOOP')[0] == 250
 
 
 def test_not_in_transaction(client):
