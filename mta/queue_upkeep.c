@@ -34,6 +34,7 @@ static struct metric m_oldest = METRIC_GAUGE("queue_oldest_seconds", NULL, "Age 
 static struct metric m_segments = METRIC_GAUGE("queue_segments", NULL, "Segments of the spool");
 static struct metric m_free = METRIC_GAUGE("queue_disk_free_bytes", NULL, "Free bytes beside the spool");
 static struct metric m_dedup = METRIC_GAUGE("queue_dedup_keys", NULL, "Deduplication keys remembered");
+static struct metric m_forgot = METRIC_GAUGE("queue_dedup_forgotten", NULL, "Deduplication keys forgotten before their day was over");
 static struct metric m_ckpt = METRIC_COUNTER("queue_checkpoints_total", NULL, "Checkpoints written");
 
 static struct {
@@ -479,6 +480,7 @@ set_metrics(void)
 	metric_set(&m_oldest, m ? (int64_t)((clock_real_us() - m->arrived_us) / 1000000) : 0);
 	metric_set(&m_segments, (int64_t)up.usage.segments);
 	metric_set(&m_dedup, (int64_t)queued.q.dedup.n);
+	metric_set(&m_forgot, (int64_t)queued.q.dedup.forgotten);
 	metric_set(&m_free, (int64_t)up.usage.disk_free);
 }
 
