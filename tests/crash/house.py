@@ -1,7 +1,8 @@
-"""queued alone, with this program in the places of the master, smtpd and maild.
+"""A daemon alone, with this program in the places of the master and of its peers.
 
 Frames and fields as in lib/io/wire.h, set-up as in lib/proc/setup.h.
 """
+import contextlib
 import os
 import select
 import socket
@@ -9,7 +10,8 @@ import struct
 import subprocess
 import time
 
-MASTER, SMTPD, QUEUED, AUTHD, MAILD = 0, 1, 3, 4, 5
+MASTER, SMTPD, QUEUED, AUTHD, MAILD, MIMED, IMAPD, CLI = 0, 1, 3, 4, 5, 6, 7, 18
+KEY = b'k' * 32   # of tickets
 ANSWER, ERROR, FD = 2, 4, 1
 ACCEPT, CHUNK, ABORT, ADMIN = 0x301, 0x302, 0x303, 0x310
 DELIVER, LOW_WATER = 0x501, 0x503
@@ -89,50 +91,82 @@ def envelope(sender, rcpts, lmtp=False, size=0):
     return body
 
 
-class Queued:
-    def __init__(self, program, spool, mailds=1, settings='', env=None, log=None):
+class Daemon:
+    """A daemon of the house with this program in the master's place. callers and callees:
+    [(role, number of the channel or instance)]; the ends are in .caller and .callee."""
+
+    def __init__(self, program, role, config, callers, callees, counts, env=None, log=None):
         ours, theirs = socket.socketpair()
-        self.master = Wire(ours)
-        a, b = socket.socketpair()
-        self.smtpd = Wire(a)
-        c, d = socket.socketpair()
-        self.cli = Wire(c)
-        pairs = [socket.socketpair() for _ in range(mailds)]
-        self.mailds = [Wire(p[0]) for p in pairs]
-        for s in (theirs, b, d, *(p[1] for p in pairs)):
-            os.set_inheritable(s.fileno(), True)
+        self.program, self.master = os.path.basename(program), Wire(ours)
         fd = theirs.fileno()
+        os.set_inheritable(fd, True)
         self.proc = subprocess.Popen(
             [program], pass_fds=[3], env=env, stderr=log or subprocess.DEVNULL,
             preexec_fn=lambda: os.dup2(fd, 3, inheritable=True))
         theirs.close()
-        counts = b''.join(text(4, u64(1, r) + u64(3, n)) for r, n in
-                          ((SMTPD, 1), (QUEUED, 1), (AUTHD, 1), (MAILD, mailds)))
-        self.master.send(SELF, u64(2, 0) + u64(5, 1) + text(6, b'k' * 32) + counts)
-        config = 'config 1\nbase-dir "%s"\nspool-dir "%s"\n%s\n' % (os.path.dirname(spool), spool, settings)
+        roles = b''.join(text(4, u64(1, r) + u64(3, n)) for r, n in counts)
+        self.master.send(SELF, u64(2, 0) + u64(5, 1) + text(6, KEY) + roles)
         self.master.send(CONFIG, text(8, config))
-        self.master.send(CALLER, u64(1, SMTPD) + u64(2, 0) + u64(5, 2), fd=b.fileno())
-        self.master.send(CALLER, u64(1, 18) + u64(2, 0) + u64(5, 3), fd=d.fileno())
-        for i, p in enumerate(pairs):
-            self.master.send(CALLEE, u64(1, MAILD) + u64(2, i), fd=p[1].fileno())
-            p[1].close()
-        b.close()
-        d.close()
+        self.caller = {c: self.channel(CALLER, *c) for c in callers}
+        self.callee = {c: self.channel(CALLEE, *c) for c in callees}
         self.master.send(GO)
-        self.inbox = {}
-        self.delivered = []   # (spool id, account, maybe, content)
-        self.outcome = lambda ident, account: (1, 250)
-        self.hold = False
+
+    def channel(self, kind, role, number):
+        """Gives the daemon one end of a new channel; the other one."""
+        ours, theirs = socket.socketpair()
+        body = u64(1, role) + (u64(2, number) if kind == CALLEE else u64(2, 0) + u64(5, number))
+        self.master.send(kind, body, fd=theirs.fileno())
+        theirs.close()
+        return Wire(ours)
 
     def ready(self, limit=60):
         end = time.time() + limit
         while time.time() < end:
             frames = self.master.frames(0.05)
             if frames is None:
-                raise RuntimeError('queued has ended: %s' % self.proc.wait())
+                raise RuntimeError('%s has ended: %s' % (self.program, self.proc.wait()))
             if any(f[0] == READY for f in frames):
                 return
-        raise RuntimeError('queued is not ready')
+        raise RuntimeError('%s is not ready' % self.program)
+
+    def until(self, condition, limit=20):
+        end = time.time() + limit
+        while time.time() < end:
+            if condition():
+                return True
+            self.turn()
+        return bool(condition())
+
+    def stop(self, limit=20):
+        """A clean stop; the exit status, None when it does not come."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self.master.send(STOP)
+        end = time.time() + limit
+        while self.proc.poll() is None and time.time() < end:
+            self.turn()
+        return self.proc.poll()
+
+    def kill(self):
+        self.proc.kill()
+        self.proc.wait()
+
+    def close(self):
+        for w in (self.master, *self.caller.values(), *self.callee.values()):
+            w.sock.close()
+
+
+class Queued(Daemon):
+    def __init__(self, program, spool, mailds=1, settings='', env=None, log=None):
+        config = 'config 1\nbase-dir "%s"\nspool-dir "%s"\n%s\n' % (os.path.dirname(spool), spool, settings)
+        super().__init__(program, QUEUED, config, [(SMTPD, 2), (CLI, 3)],
+                         [(MAILD, i) for i in range(mailds)],
+                         ((SMTPD, 1), (QUEUED, 1), (AUTHD, 1), (MAILD, mailds)), env, log)
+        self.smtpd, self.cli = self.caller[SMTPD, 2], self.caller[CLI, 3]
+        self.mailds = list(self.callee.values())
+        self.inbox = {}
+        self.delivered = []   # (spool id, account, maybe, content)
+        self.outcome = lambda ident, account: (1, 250)
+        self.hold = False
 
     def accept(self, sender, rcpts, content, lmtp=False):
         """Sends a message; its request id."""
@@ -208,22 +242,3 @@ class Queued:
                 if got == ident:
                     return flags, data
         return None
-
-    def until(self, condition, limit=20):
-        end = time.time() + limit
-        while time.time() < end:
-            if condition():
-                return True
-            self.turn()
-        return bool(condition())
-
-    def stop(self):
-        self.master.send(STOP)
-        end = time.time() + 20
-        while self.proc.poll() is None and time.time() < end:
-            self.turn()
-        return self.proc.poll()
-
-    def kill(self):
-        self.proc.kill()
-        self.proc.wait()

@@ -6,11 +6,16 @@
  *
  * It also makes calls fail: CRASH_FAULT="pwrite:3:EIO" fails the third pwrite
  * below the root, "pwrite:3+:ENOSPC" that and all after it, "pwrite:3:SHORT"
- * writes half.
+ * writes half. "data" stands for every call that writes, "sync" for every one that
+ * syncs, "name" for every one that changes a folder.
  *
- * A log record, little-endian: u32 length of what follows | u8 op | u64 offset |
- * u64 count | u16 length of path | path | u16 length of second path | it | data.
- * Data of zeros alone is not written: op 'Z' instead of 'W'.
+ * A sync is two records, 'B' when it begins and 'S' or 'A' (a whole file system)
+ * when it has returned, tied by a number: what was written between them may be lost.
+ * CRASH_SLOW=N makes syncs take up to N ms more, so that much happens between them.
+ *
+ * A log record, little-endian: u32 length of what follows | u8 op | u64 offset or a
+ * sync's number | u48 count | u16 length of path | path | u16 length of second path |
+ * it | data. Data of zeros alone is not written: op 'Z' instead of 'W'.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,6 +28,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FDS 4096
@@ -32,6 +38,8 @@ static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER; /* a call and its record 
 static char paths[FDS][PATH_LEN];
 static char root[PATH_LEN];
 static int log_fd = -1;
+static uint64_t syncs;   /* begun, over the lives of the program */
+static unsigned slow_ms;
 static struct {
 	char call[16];
 	unsigned long at, seen;
@@ -44,8 +52,11 @@ __attribute__((constructor)) static void
 start(void)
 {
 	const char *r = getenv("CRASH_ROOT"), *l = getenv("CRASH_LOG"), *f = getenv("CRASH_FAULT");
+	const char *slow = getenv("CRASH_SLOW");
 	char word[16] = "";
 
+	slow_ms = slow ? (unsigned)atoi(slow) : 0;
+	syncs = (uint64_t)getpid() << 32;
 	if (r)
 		snprintf(root, sizeof root, "%s", r);
 	if (l)
@@ -60,11 +71,19 @@ start(void)
 	fault.brief = !strcmp(word, "SHORT");
 }
 
+static const char *
+kind_of(const char *call)
+{
+	if (strstr(call, "write"))
+		return "data";
+	return strstr(call, "sync") ? "sync" : "name";
+}
+
 /* Whether this call is to fail; errno is set. mu is held. */
 static int
 fails(const char *call)
 {
-	if (!fault.at || strcmp(call, fault.call))
+	if (!fault.at || (strcmp(call, fault.call) && strcmp(kind_of(call), fault.call)))
 		return 0;
 	fault.seen++;
 	if (fault.seen != fault.at && !(fault.onward && fault.seen > fault.at))
@@ -209,6 +228,16 @@ close(int fd)
 	return rc;
 }
 
+/* How many of n bytes a write that may be made to fail is to write; -1: it fails. mu
+ * is held. */
+static ssize_t
+allowed(const char *call, size_t n)
+{
+	if (!fails(call))
+		return (ssize_t)n;
+	return fault.brief ? (ssize_t)(n / 2 + (n == 1)) : -1;
+}
+
 ssize_t
 pwrite(int fd, const void *p, size_t n, off_t off)
 {
@@ -217,14 +246,9 @@ pwrite(int fd, const void *p, size_t n, off_t off)
 	if (!below(name_of(fd)))
 		return REAL(pwrite)(fd, p, n, off);
 	pthread_mutex_lock(&mu);
-	if (fails("pwrite")) {
-		if (!fault.brief) {
-			pthread_mutex_unlock(&mu);
-			return -1;
-		}
-		n = n / 2 + 1;
-	}
-	w = REAL(pwrite)(fd, p, n, off);
+	w = allowed("pwrite", n);
+	if (w >= 0)
+		w = REAL(pwrite)(fd, p, (size_t)w, off);
 	if (w > 0)
 		record('W', name_of(fd), "", (uint64_t)off, p, (uint64_t)w);
 	pthread_mutex_unlock(&mu);
@@ -243,24 +267,100 @@ write(int fd, const void *p, size_t n)
 		return REAL(write)(fd, p, n);
 	pthread_mutex_lock(&mu);
 	off = lseek(fd, 0, SEEK_CUR);
-	w = fails("write") ? -1 : REAL(write)(fd, p, n);
+	w = allowed("write", n);
+	if (w >= 0)
+		w = REAL(write)(fd, p, (size_t)w);
 	if (w > 0)
 		record('W', name_of(fd), "", (uint64_t)off, p, (uint64_t)w);
 	pthread_mutex_unlock(&mu);
 	return w;
 }
 
-static int
-sync_call(int fd, const char *call, int (*real)(int))
+/* Written piece by piece, so that each is a record; a short one ends it. */
+static ssize_t
+write_pieces(int fd, const struct iovec *v, int n, off_t off, int move)
 {
+	ssize_t all = 0, w, want;
+
+	for (int i = 0; i < n; i++) {
+		want = allowed("writev", v[i].iov_len);
+		if (want < 0)
+			return all ? all : -1;
+		w = move ? REAL(write)(fd, v[i].iov_base, (size_t)want) :
+			   REAL(pwrite)(fd, v[i].iov_base, (size_t)want, off + all);
+		if (w < 0)
+			return all ? all : -1;
+		if (w > 0)
+			record('W', name_of(fd), "", (uint64_t)(off + all), v[i].iov_base, (uint64_t)w);
+		all += w;
+		if ((size_t)w < v[i].iov_len)
+			break;
+	}
+	return all;
+}
+
+ssize_t
+writev(int fd, const struct iovec *v, int n)
+{
+	ssize_t w;
+
+	if (!below(name_of(fd)))
+		return REAL(writev)(fd, v, n);
+	pthread_mutex_lock(&mu);
+	w = write_pieces(fd, v, n, lseek(fd, 0, SEEK_CUR), 1);
+	pthread_mutex_unlock(&mu);
+	return w;
+}
+
+ssize_t
+pwritev(int fd, const struct iovec *v, int n, off_t off)
+{
+	ssize_t w;
+
+	if (!below(name_of(fd)))
+		return REAL(pwritev)(fd, v, n, off);
+	pthread_mutex_lock(&mu);
+	w = write_pieces(fd, v, n, off, 0);
+	pthread_mutex_unlock(&mu);
+	return w;
+}
+
+__attribute__((alias("pwritev"))) ssize_t pwritev64(int, const struct iovec *, int, off_t);
+
+static void
+linger(uint64_t no)
+{
+	struct timespec t = { 0, 0 };
+
+	if (!slow_ms)
+		return;
+	t.tv_nsec = (long)((no * 2654435761u >> 7) % (slow_ms * 1000 + 1)) * 1000;
+	nanosleep(&t, NULL);
+}
+
+/* Other threads go on while it runs. */
+static int
+sync_call(int fd, const char *call, char op, int (*real)(int))
+{
+	char path[PATH_LEN];
+	uint64_t no;
 	int rc;
 
 	if (!below(name_of(fd)))
 		return real(fd);
 	pthread_mutex_lock(&mu);
-	rc = fails(call) ? -1 : real(fd);
+	no = ++syncs;
+	snprintf(path, sizeof path, "%s", name_of(fd));
+	rc = fails(call) ? -1 : 0;
+	record('B', path, "", no, "", 0);
+	pthread_mutex_unlock(&mu);
+	if (rc)
+		return rc;
+	linger(no);
+	rc = real(fd);
+	pthread_mutex_lock(&mu);
 	if (!rc)
-		record('S', name_of(fd), "", 0, "", 0);
+		record(op, path, "", no, "", 0);
 	pthread_mutex_unlock(&mu);
 	return rc;
 }
@@ -268,26 +368,19 @@ sync_call(int fd, const char *call, int (*real)(int))
 int
 fsync(int fd)
 {
-	return sync_call(fd, "fsync", REAL(fsync));
+	return sync_call(fd, "fsync", 'S', REAL(fsync));
 }
 
 int
 fdatasync(int fd)
 {
-	return sync_call(fd, "fdatasync", REAL(fdatasync));
+	return sync_call(fd, "fdatasync", 'S', REAL(fdatasync));
 }
 
 int
 syncfs(int fd)
 {
-	int rc;
-
-	pthread_mutex_lock(&mu);
-	rc = fails("syncfs") ? -1 : REAL(syncfs)(fd);
-	if (!rc)
-		record('A', name_of(fd), "", 0, "", 0);
-	pthread_mutex_unlock(&mu);
-	return rc;
+	return sync_call(fd, "syncfs", 'A', REAL(syncfs));
 }
 
 int
@@ -305,6 +398,22 @@ ftruncate(int fd, off_t n)
 
 __attribute__((alias("ftruncate"))) int ftruncate64(int, off_t);
 
+/* Open files, and those below a folder, go by their new names. */
+static void
+renamed(const char *a, const char *b)
+{
+	size_t n = strlen(a);
+
+	for (int i = 0; i < FDS; i++) {
+		char rest[PATH_LEN];
+
+		if (strncmp(paths[i], a, n) || (paths[i][n] && paths[i][n] != '/'))
+			continue;
+		snprintf(rest, sizeof rest, "%s", paths[i] + n);
+		snprintf(paths[i], PATH_LEN, "%.*s%.*s", PATH_LEN / 2, b, PATH_LEN / 2 - 1, rest);
+	}
+}
+
 /* Calls on names: two folders and names, one of them may be missing. */
 static int
 name_call(char op, const char *call, int d1, const char *n1, int d2, const char *n2,
@@ -320,9 +429,8 @@ name_call(char op, const char *call, int d1, const char *n1, int d2, const char 
 	rc = below(a) && fails(call) ? -1 : fn(d1, n1, d2, n2, arg);
 	if (!rc && below(a)) {
 		record(op, a, b, 0, "", 0);
-		for (int i = 0; op == 'R' && i < FDS; i++)
-			if (!strcmp(paths[i], a))
-				snprintf(paths[i], PATH_LEN, "%s", b);
+		if (op == 'R')
+			renamed(a, b);
 	}
 	pthread_mutex_unlock(&mu);
 	return rc;
@@ -333,6 +441,12 @@ real_rename(int d1, const char *a, int d2, const char *b, int arg)
 {
 	(void)arg;
 	return REAL(renameat)(d1, a, d2, b);
+}
+
+static int
+real_rename2(int d1, const char *a, int d2, const char *b, int flags)
+{
+	return REAL(renameat2)(d1, a, d2, b, (unsigned)flags);
 }
 
 static int
@@ -359,6 +473,12 @@ int
 renameat(int d1, const char *a, int d2, const char *b)
 {
 	return name_call('R', "rename", d1, a, d2, b, real_rename, 0);
+}
+
+int
+renameat2(int d1, const char *a, int d2, const char *b, unsigned flags)
+{
+	return name_call('R', "rename", d1, a, d2, b, real_rename2, (int)flags);
 }
 
 int
@@ -389,6 +509,12 @@ int
 unlink(const char *a)
 {
 	return unlinkat(AT_FDCWD, a, 0);
+}
+
+int
+rmdir(const char *a)
+{
+	return unlinkat(AT_FDCWD, a, AT_REMOVEDIR);
 }
 
 int

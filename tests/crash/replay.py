@@ -1,15 +1,17 @@
 """From a recording (record.c) to the tree that a crash may have left.
 
 A file's data is durable after its sync, a name after the sync of its folder
-(syncfs: both, of all). What is not durable may be there or not: dropped wholly,
-kept wholly, or, for data, a random choice of its 4 KiB blocks and, for names, a
-prefix of the changes.
+(syncfs: both, of all); a sync covers what was there when it began. What is not
+durable may be there or not: dropped wholly, kept wholly, or, for data, a random
+choice of its 4 KiB blocks and, for names, a prefix of the changes, as a journal
+keeps them. A rename is one change, of a folder too.
 """
 import os
 import random
 import struct
 
 BLOCK = 4096
+BLIND = bool(os.environ.get('CRASH_BLIND'))   # no sync counts: the judges must find losses
 
 
 def read_log(path):
@@ -46,126 +48,182 @@ def mark(path, what):
 class File:
     def __init__(self):
         self.data = bytearray()   # durable
-        self.pending = []         # (offset, bytes) or ('T', size)
+        self.pending = []         # (number, offset, bytes) or (number, 'T', size)
 
-    def settle(self):
+    def settle(self, upto):
+        while self.pending and self.pending[0][0] <= upto:
+            apply(self.data, self.pending.pop(0))
+
+    def content(self, mode, rng):
+        if mode == 'drop' or not self.pending:
+            return self.data
+        data = bytearray(self.data)
         for w in self.pending:
-            apply(self.data, w)
-        self.pending = []
+            if mode == 'keep' or w[1] == 'T':
+                apply(data, w)
+                continue
+            no, off, new = w
+            for at in range(0, len(new), BLOCK):
+                if rng.random() < 0.5:
+                    apply(data, (no, off + at, new[at:at + BLOCK]))
+        return data
 
 
 def apply(data, w):
-    if w[0] == 'T':
-        if w[1] < len(data):
-            del data[w[1]:]
+    _, off, new = w
+    if off == 'T':
+        if new < len(data):
+            del data[new:]
         else:
-            data.extend(bytes(w[1] - len(data)))
+            data.extend(bytes(new - len(data)))
         return
-    off, new = w
     if len(data) < off:
         data.extend(bytes(off - len(data)))
     data[off:off + len(new)] = new
 
 
-class Disk:
-    """Two name spaces (durable, and as the program sees it) over files."""
-
+class Folder:
     def __init__(self):
-        self.now, self.durable = {}, {}   # path -> File or None (a folder)
-        self.changes = []                 # of names, not durable: (folder, path, File/None/'gone')
+        self.now, self.durable = {}, {}   # name -> File or Folder
 
-    def set(self, path, what):
-        if what == 'gone':
-            self.now.pop(path, None)
-        else:
-            self.now[path] = what
-        self.changes.append((os.path.dirname(path), path, what))
 
-    @staticmethod
-    def put(names, path, what):
-        if what == 'gone':
-            names.pop(path, None)
-        else:
-            names[path] = what
+class Change:
+    """Of names, all or nothing: [(folder, name, what is there now or None)]"""
 
-    def sync_folder(self, path):
+    def __init__(self, number, parts):
+        self.number, self.parts = number, parts
+
+    def apply(self, entries):
+        """entries(folder): the names that are to be changed"""
+        for folder, name, what in self.parts:
+            names = entries(folder)
+            if what is None:
+                names.pop(name, None)
+            else:
+                names[name] = what
+
+
+def durable(folder):
+    return folder.durable
+
+
+class Disk:
+    """The tree below a root, as the program sees it and as a crash leaves it."""
+
+    def __init__(self, root):
+        self.root, self.top = root, Folder()
+        self.number = 0
+        self.changes, self.dirty, self.syncs = [], [], {}
+
+    def split(self, path):
+        """(folder, name) of a path; the root itself is (None, '')."""
+        parts = [p for p in path[len(self.root):].split('/') if p]
+        if not parts:
+            return None, ''
+        at = self.top
+        for p in parts[:-1]:
+            at = at.now[p]
+        return at, parts[-1]
+
+    def find(self, path):
+        folder, name = self.split(path)
+        return folder.now.get(name) if folder else self.top
+
+    def change(self, *parts):
+        c = Change(self.number, [p for p in parts if p[0]])
+        c.apply(lambda folder: folder.now)
+        self.changes.append(c)
+
+    def write(self, f, what):
+        if not f.pending:
+            self.dirty.append(f)
+        f.pending.append((self.number, *what))
+
+    def sync(self, upto, node=None):
+        """node: what was synced; None: everything."""
+        if isinstance(node, File):
+            node.settle(upto)
+            return
+        if node is None:
+            for f in self.dirty:
+                f.settle(upto)
+            self.dirty = [f for f in self.dirty if f.pending]
         rest = []
         for c in self.changes:
-            if c[0] == path:
-                self.put(self.durable, c[1], c[2])
+            if c.number <= upto and (node is None or any(p[0] is node for p in c.parts)):
+                c.apply(durable)
             else:
                 rest.append(c)
         self.changes = rest
 
     def step(self, rec):
         op, path, to, off, count, data = rec
-        f = self.now.get(path)
-        if op == 'C':
-            self.set(path, File())
-        elif op == 'M':
-            self.set(path, None)
-        elif op in 'WZ' and f:
-            f.pending.append((off, data if op == 'W' else bytes(count)))
-        elif op == 'T' and f:
-            f.pending.append(('T', off))
-        elif op == 'S':
-            if f:
-                f.settle()
-            else:
-                self.sync_folder(path)
-        elif op == 'A':
-            for x in self.now.values():
-                if x:
-                    x.settle()
-            for c in self.changes:
-                self.put(self.durable, c[1], c[2])
-            self.changes = []
+        self.number += 1
+        if op in 'CM':
+            folder, name = self.split(path)
+            self.change((folder, name, File() if op == 'C' else Folder()))
+        elif op in 'WZ':
+            self.write(self.find(path), (off, data if op == 'W' else bytes(count)))
+        elif op == 'T':
+            self.write(self.find(path), ('T', off))
+        elif op == 'B':
+            self.syncs[off] = self.number, self.find(path)
+        elif op in 'SA' and not BLIND:
+            upto, node = self.syncs.pop(off)
+            self.sync(upto, node if op == 'S' else None)
         elif op == 'R':
-            self.set(to, f)
-            self.set(path, 'gone')
+            self.change((*self.split(to), self.find(path)), (*self.split(path), None))
         elif op == 'L':
-            self.set(to, f)
+            self.change((*self.split(to), self.find(path)))
         elif op == 'U':
-            self.set(path, 'gone')
+            self.change((*self.split(path), None))
 
     def crash(self, mode, rng):
-        """{path: bytes or None}. mode: 'drop', 'keep', 'random'."""
-        names = dict(self.durable)
+        """[(path below the root, None or the content, the file)], folders before what
+        is in them. mode: 'drop', 'keep', 'random'."""
+        names = {}
+
+        def entries(folder):
+            if folder not in names:
+                names[folder] = dict(folder.durable)
+            return names[folder]
+
         n = {'drop': 0, 'keep': len(self.changes), 'random': rng.randint(0, len(self.changes))}[mode]
         for c in self.changes[:n]:
-            self.put(names, c[1], c[2])
-        return {p: None if f is None else self.content(f, mode, rng) for p, f in names.items()}
+            c.apply(entries)
+        out, contents = [], {}
 
-    @staticmethod
-    def content(f, mode, rng):
-        if mode == 'drop' or not f.pending:
-            return f.data
-        data = bytearray(f.data)
-        for w in f.pending:
-            if mode == 'keep' or w[0] == 'T':
-                apply(data, w)
-                continue
-            off, new = w
-            for at in range(0, len(new), BLOCK):
-                if rng.random() < 0.5:
-                    apply(data, (off + at, new[at:at + BLOCK]))
-        return data
+        def walk(folder, path):
+            for name, what in sorted(entries(folder).items()):
+                if isinstance(what, Folder):
+                    out.append((path + name, None, what))
+                    walk(what, path + name + '/')
+                else:
+                    if what not in contents:
+                        contents[what] = what.content(mode, rng)
+                    out.append((path + name, contents[what], what))
+
+        walk(self.top, '')
+        return out
 
 
-def write_tree(tree, old, new):
-    """Writes the tree with the root `old` below `new`."""
-    for path in sorted(tree):
-        target = new + path[len(old):]
-        if tree[path] is None:
-            os.makedirs(target, exist_ok=True)
-    for path, data in tree.items():
+def write_tree(tree, root):
+    """Writes what Disk.crash gave below root; one file under several names is one file."""
+    os.makedirs(root, exist_ok=True)
+    done = {}
+    for path, data, what in tree:
+        target = os.path.join(root, path)
         if data is None:
-            continue
-        target = new + path[len(old):]
-        if not os.path.isdir(os.path.dirname(target)):
-            continue
-        with open(target, 'wb') as f:
-            f.write(data)
+            os.mkdir(target, 0o700)
+        elif what in done:
+            os.link(done[what], target)
+        else:
+            done[what] = target
+            with open(target, 'wb') as f:
+                if data.count(0) == len(data):
+                    f.truncate(len(data))
+                else:
+                    f.write(data)
 
 
 def points(log, count, seed):
@@ -175,3 +233,12 @@ def points(log, count, seed):
     where = sorted(rng.randint(1, len(log)) for _ in range(count))
     for i, at in enumerate(where):
         yield at, ('drop', 'keep', 'random', 'random')[i % 4], random.Random(seed * 1000003 + i)
+
+
+def scratch():
+    """A folder for trees: in memory where there is room, since a point needs no real disk."""
+    where = os.environ.get('TMPDIR')
+    if not where and os.access('/dev/shm', os.W_OK):
+        st = os.statvfs('/dev/shm')
+        where = '/dev/shm' if st.f_bavail * st.f_frsize > 1 << 30 else None
+    return where
