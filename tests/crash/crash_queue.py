@@ -12,13 +12,14 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from house import Queued  # noqa: E402
+from house import Queued, u64  # noqa: E402
 import replay  # noqa: E402
 
 PROGRAM = os.environ.get('QUEUED', 'mta/queued')
 SHIM = os.environ.get('RECORD', 'tests/crash/record.so')
 SETTINGS = ('spool {\n segment-size 1M\n min-free 0\n checkpoint-interval 1s\n'
-            ' retry-min 100ms\n retry-max 200ms\n}\n')
+            ' retry-min 1s\n retry-max 2s\n}\n')
+RETRY = 4   # of lib/client/queue_admin.h
 POINTS = int(os.environ.get('CRASH_POINTS', '60'))
 SEED = int(os.environ.get('CRASH_SEED', '1'))
 
@@ -94,6 +95,7 @@ class Judge:
             q.ready()
         except (RuntimeError, BrokenPipeError) as e:
             return ['does not start: %s' % e]
+        q.admin(u64(1, RETRY) + u64(9, 1))   # all that is deferred
         want = {(i, 100 * n + k) for i, n in acked.items() for k in range(self.by_n[n][2])}
         q.until(lambda: want <= taken | {d[:2] for d in q.delivered}, 5)
         q.until(lambda: False, 0.02)
