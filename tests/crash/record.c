@@ -17,6 +17,7 @@
  * sync's number | u48 count | u16 length of path | path | u16 length of second path |
  * it | data. Data of zeros alone is not written: op 'Z' instead of 'W'.
  */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -226,6 +227,30 @@ close(int fd)
 	rc = REAL(close)(fd);
 	pthread_mutex_unlock(&mu);
 	return rc;
+}
+
+/* libc closes these two by itself, not by close(). */
+static void
+forget(int fd)
+{
+	pthread_mutex_lock(&mu);
+	if (fd >= 0 && fd < FDS)
+		paths[fd][0] = '\0';
+	pthread_mutex_unlock(&mu);
+}
+
+int
+closedir(DIR *d)
+{
+	forget(dirfd(d));
+	return REAL(closedir)(d);
+}
+
+int
+fclose(FILE *f)
+{
+	forget(fileno(f));
+	return REAL(fclose)(f);
 }
 
 /* How many of n bytes a write that may be made to fail is to write; -1: it fails. mu
