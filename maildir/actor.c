@@ -56,6 +56,7 @@ struct actor {
 	struct list jobs, resumed, handles;
 	unsigned n_jobs, parked, n_handles;
 	bool busy, hold, close, is_open;
+	bool recover;              /* was lost: recovers before anything else; kept until then */
 	bool kept;                 /* no job but upkeep has begun since the last upkeep */
 	int lose;                  /* the volume failed: drop the account first */
 	uint64_t used_ms;
@@ -304,12 +305,24 @@ note_trouble(struct actor *a, int code)
 	}
 }
 
+/* What was committed before the loss may be undone by a power cut as long as no sync has
+ * covered it, so the recovery must not build on it before. */
+static int
+sync_before_recovery(struct volume *v, struct err *e)
+{
+	int r = blob_sync(volume_blobs(v), -1);
+
+	if (r < 0)
+		volume_fail(v, r);
+	return r < 0 ? err_sys(e, r, "%s", volume_path(v)) : 0;
+}
+
 static int
 open_index(struct actor *a, bool *ret_recovered, struct err *e)
 {
 	struct volume *v = a->seat->volume;
-	struct index_options o = { .create = true, .run = volume_run(v), .report = report,
-		.report_arg = a };
+	struct index_options o = { .create = true, .run = volume_run(v), .recover = a->recover,
+		.report = report, .report_arg = a };
 	char *path = NULL;
 	bool recovered = false;
 	int r = volume_failed(v);
@@ -322,6 +335,8 @@ open_index(struct actor *a, bool *ret_recovered, struct err *e)
 	if (asprintf(&path, "%s/%s", volume_path(v), a->dir) < 0)
 		path = NULL;
 	r = path ? volume_make_account(v, a->dir, e) : err_set(e, -ENOMEM, "out of memory");
+	if (r == 0 && o.recover)
+		r = sync_before_recovery(v, e);
 	if (r == 0) {
 		o.dir = path;
 		r = index_open(&o, &a->index, &recovered, e);
@@ -336,6 +351,9 @@ open_index(struct actor *a, bool *ret_recovered, struct err *e)
 	}
 	metric_add(&opened_total, 1);
 	metric_add(&recovered_total, recovered);
+	pthread_mutex_lock(&a->all->lock);
+	a->recover = false;
+	pthread_mutex_unlock(&a->all->lock);
 	*ret_recovered = recovered;
 	return 0;
 }
@@ -382,6 +400,7 @@ actor_lose(struct actor *a, int code)
 	pthread_mutex_lock(&a->all->lock);
 	a->lose = 0;
 	a->hold = false;
+	a->recover = true;
 	void_handles(a, UINT64_MAX);
 	pthread_mutex_unlock(&a->all->lock);
 }
@@ -679,7 +698,7 @@ leave(struct actor *a)
 	a->busy = false;
 	a->close = false;
 	schedule(a);
-	gone = !a->busy && !a->n_jobs && !a->n_handles && !a->is_open;
+	gone = !a->busy && !a->n_jobs && !a->n_handles && !a->is_open && !a->recover;
 	if (gone) {
 		forget(a);
 	} else if (!a->busy && a->is_open && !a->n_jobs) {
@@ -844,7 +863,7 @@ actor_detach(struct actors *as, struct handle *h)
 	h->actor = NULL;
 	a->n_handles--;
 	as->n_handles--;
-	gone = !a->busy && !a->n_jobs && !a->n_handles && !a->is_open;
+	gone = !a->busy && !a->n_jobs && !a->n_handles && !a->is_open && !a->recover;
 	if (gone)
 		forget(a);
 	pthread_mutex_unlock(&as->lock);
@@ -981,6 +1000,20 @@ actors_close_all(struct actors *as)
 		a->close = true;
 		schedule(a);
 	}
+	pthread_mutex_unlock(&as->lock);
+	return all;
+}
+
+bool
+actors_all_recovered(struct actors *as)
+{
+	struct actor *a;
+	size_t pos = 0;
+	bool all = true;
+
+	pthread_mutex_lock(&as->lock);
+	while ((a = map_next(&as->map, &pos, NULL)))
+		all &= !a->recover;
 	pthread_mutex_unlock(&as->lock);
 	return all;
 }

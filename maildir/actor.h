@@ -10,7 +10,8 @@
  * The actor opens the index when the first job needs it, and takes in what new/
  * holds before that job runs. An account whose outcome became unknown is lost: the
  * index is dropped, the handles become void, waiting jobs fail with -ESTALE; the
- * next job opens it anew. `life` counts these.
+ * next job opens it anew, and recovers it: files of a change that was not committed
+ * may stand in the tree. `life` counts these.
  *
  * Lock order: the actors' one lock is taken alone; nothing blocks under it.
  */
@@ -150,6 +151,9 @@ bool actors_quiet(struct actors *as, uint64_t now_ms, struct volume_seat **ret_s
 void actors_lose_volume(struct actors *as, struct volume *v, int code);
 /* Closes every index; true when all are closed. Call again until then. */
 bool actors_close_all(struct actors *as);
+/* False while an account that was lost has not been opened since: it must be recovered,
+ * so the volume's stop is no clean one. */
+bool actors_all_recovered(struct actors *as);
 /* Makes the account closed for a rebuild: drops it without loss of data. */
 void actor_close_index(struct actor *a);
 

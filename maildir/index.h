@@ -86,6 +86,8 @@ struct index_options {
 	                        * after an unclean one; an account last opened in another run
 	                        * is recovered. 0: never recover (tests) */
 	uint64_t uidvalidity;  /* seed for new folders; 0: the clock */
+	bool recover;          /* in any case: the account was lost. All that stands in the
+	                        * directory must be on stable storage */
 	index_report *report;  /* may be NULL */
 	void *report_arg;
 };

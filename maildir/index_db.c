@@ -11,7 +11,7 @@
  *     failed. After any other failure the frame may or may not be on the disk: lost,
  *     and nothing is done with this connection any more.
  */
-#include "maildir/index_private.h"
+#include "maildir/index_tree.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -518,15 +518,30 @@ index_new_account(struct index *x, uint64_t run, struct err *e)
 	return 0;
 }
 
+/* Whether folders stand there: of a creation that a crash undid, or of an index that is gone. */
+static bool
+has_folders(struct index *x)
+{
+	struct buf dirs;
+	bool any;
+
+	buf_init(&dirs, 16u << 20);
+	any = tree_folders(x->dirfd, &dirs, NULL) || dirs.n;
+	buf_done(&dirs);
+	return any;
+}
+
+/* A new account. Where folders stand already it belongs to no run yet: it is recovered. */
 static int
 make_first_folders(struct index *x, uint64_t run, struct err *e)
 {
+	bool again = has_folders(x);
 	uint64_t no;
 	int r;
 
 	if ((r = index_begin(x, e)))
 		return r;
-	if ((r = index_new_account(x, run, e)))
+	if ((r = index_new_account(x, again ? 0 : run, e)))
 		goto out;
 	for (size_t i = 0; i < sizeof first_folders / sizeof *first_folders; i++) {
 		struct box *b;
@@ -616,7 +631,7 @@ index_open(const struct index_options *o, struct index **ret, bool *ret_recovere
 	if ((r = account_load(x, e)) < 0 || (r == 1 && (r = make_first_folders(x, o->run, e))) ||
 	    (r = box_load_all(x, e)) || (r = settle_load(x, e)))
 		goto fail;
-	if (o->run && x->acc.run != o->run) {
+	if (o->recover || (o->run && x->acc.run != o->run)) {
 		if ((r = index_recover(x, o->run, e)))
 			goto fail;
 		recovered = true;

@@ -435,13 +435,14 @@ upkeep(uint64_t now)
 static bool
 closed(void)
 {
-	bool clean = actors_close_all(maild.actors);
+	bool clean = actors_close_all(maild.actors), recovered;
 
 	if (!clean && clock_ms() <= maild.stop_by)
 		return false;
+	recovered = actors_all_recovered(maild.actors);
 	sched_free(&maild.sched);
 	for (size_t i = 0; i < maild.n_seats; i++)
-		volume_close(&maild.seats[i].volume, clean);
+		volume_close(&maild.seats[i].volume, clean && recovered);
 	return true;
 }
 

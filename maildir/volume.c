@@ -212,7 +212,15 @@ begin_run(struct volume *v, struct err *e)
 	if (v->instance == 0)
 		forget_others(v);
 	v->unclean = !read_mark(v, &run);
-	v->run = v->unclean ? fresh_run() : run;
+	if (v->unclean) {
+		/* what a killed maild wrote is here, but perhaps not on the disk: recovery
+		 * must not build on it */
+		r = blob_sync(&v->blobs, -1);
+		if (r < 0)
+			return err_sys(e, r, "%s", v->path);
+		run = fresh_run();
+	}
+	v->run = run;
 	instance_name(v, "ledger", name);
 	if (!v->unclean && read_file(v, name, &b) == 0)
 		ledger_load(v->ledger, buf_view(&b), v->run);
