@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/crc32c.h"
+
 enum { COPY_CHUNK = 256 << 10, IOV_SOME = 16 };
 
 /* All of iov, whatever the pieces write(2) takes. */
@@ -40,9 +42,9 @@ write_pieces(int fd, const struct iovec *iov, size_t n)
 	return 0;
 }
 
-/* n bytes of `from` from its beginning, behind what fd has. */
+/* n bytes of `from` from its beginning, behind what fd has; *crc goes on. */
 static int
-copy_bytes(int fd, int from, uint64_t n)
+copy_bytes(int fd, int from, uint64_t n, uint32_t *crc)
 {
 	static _Thread_local char chunk[COPY_CHUNK];
 	uint64_t off = 0;
@@ -61,6 +63,7 @@ copy_bytes(int fd, int from, uint64_t n)
 		code = write_pieces(fd, &v, 1);
 		if (code < 0)
 			return code;
+		*crc = crc32c(*crc, chunk, (size_t)r);
 		off += (uint64_t)r;
 	}
 	return 0;
@@ -69,7 +72,7 @@ copy_bytes(int fd, int from, uint64_t n)
 static int
 files_draft(struct blob_store *b, const struct blob_source *src, struct blob_draft *ret)
 {
-	struct blob_draft d;
+	struct blob_draft d = { .fd = -1 };
 	int r;
 
 	snprintf(d.name, sizeof d.name, "tmp/%u.%llu", b->instance,
@@ -77,9 +80,11 @@ files_draft(struct blob_store *b, const struct blob_source *src, struct blob_dra
 	d.fd = openat(b->dirfd, d.name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (d.fd < 0)
 		return -errno;
+	for (size_t i = 0; i < src->n; i++)
+		d.crc = crc32c(d.crc, src->iov[i].iov_base, src->iov[i].iov_len);
 	r = write_pieces(d.fd, src->iov, src->n);
 	if (r == 0 && src->fd >= 0)
-		r = copy_bytes(d.fd, src->fd, src->fd_size);
+		r = copy_bytes(d.fd, src->fd, src->fd_size, &d.crc);
 	if (r < 0) {
 		close(d.fd);
 		unlinkat(b->dirfd, d.name, 0);

@@ -31,6 +31,7 @@ struct blob_source {
 struct blob_draft {
 	char name[48];
 	int fd; /* open for reading and writing; the owner's */
+	uint32_t crc; /* CRC32C of the bytes */
 };
 
 struct blob_ops {

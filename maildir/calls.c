@@ -381,7 +381,7 @@ append_row(struct call *c, struct actor *a, const struct blob_draft *d, struct e
 	struct index_new n = { .mailbox = c->q.mailbox, .sysflags = c->q.sysflags,
 		.keywords = c->q.keywords, .n_keywords = c->q.n_keywords, .size = c->q.size,
 		.internal_date = c->q.internal_date, .internal_zone = c->q.internal_zone,
-		.facts = c->q.facts, .quota = actor_quota(a) };
+		.facts = c->q.facts, .quota = actor_quota(a), .crc = &d->crc };
 	struct index_added added;
 	struct str path;
 	int r = index_begin(actor_index(a), e);

@@ -225,7 +225,8 @@ link_draft(struct delivery *d, const char *to)
 static void
 put_base(struct delivery *d, struct buf *b)
 {
-	name_base(b, d->q.arrived_us, NAME_DELIVERED, d->q.spool_id, d->head.n + d->q.size);
+	name_base(b, d->q.arrived_us, NAME_DELIVERED, d->q.spool_id, d->head.n + d->q.size,
+	    &d->draft.crc);
 }
 
 /* ---- the actor's way ---- */

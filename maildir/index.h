@@ -170,6 +170,7 @@ struct index_new {
 	int64_t internal_date;
 	int32_t internal_zone;
 	struct str base;               /* name_base(); empty: made from the Email id (append) */
+	const uint32_t *crc;           /* then: of the content, for the name; NULL: not known */
 	uint64_t spool_id;             /* delivery id with the account; 0: not a delivery */
 	bool in_new;                   /* the file stands in the folder's new/ as `base`: settle
 	                                * renames it. Else the caller puts it at *ret_path

@@ -129,7 +129,7 @@ choose_base(struct index *x, const struct index_new *n, uint64_t email, struct s
 		return 0;
 	}
 	buf_init(&b, 0);
-	name_base(&b, clock_real_us(), NAME_APPENDED, email, n->size);
+	name_base(&b, clock_real_us(), NAME_APPENDED, email, n->size, n->crc);
 	*ret = arena_dup(x->txn, buf_view(&b));
 	buf_done(&b);
 	return ret->p ? 0 : err_set(e, -ENOMEM, "no memory for a name");

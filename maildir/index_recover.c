@@ -2,6 +2,8 @@
  * After an unclean stop: the tree and the rows are brought together again.
  *
  *   torn file in new/                    removed (its delivery was never acknowledged)
+ *                                        torn: of another length than its name says, or
+ *                                        of other content, if it is not old
  *   row, file in cur/, right length      fine
  *   row, file only in new/               the rename is finished
  *   row, file missing or short           the row is dropped (never acknowledged)
@@ -20,6 +22,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+/* What was changed this much before the newest file was durable at the crash. */
+enum { UNSYNCED_SECONDS = 120 };
 
 static int
 remove_file(struct index *x, const struct box *b, const char *sub, const struct tree_file *f)
@@ -44,7 +49,8 @@ drop_torn(struct index *x, const struct box *b, const char *sub, struct tree *t)
 			continue;
 		f->seen = true;
 		index_found(x, FOUND_TORN_NEW, b, f->n.uid, f->name.p,
-		    "%llu bytes are there: removed", (unsigned long long)f->size);
+		    f->torn ? "%llu bytes are there, not those of its name: removed" :
+			      "%llu bytes are there: removed", (unsigned long long)f->size);
 		remove_file(x, b, sub, f);
 	}
 }
@@ -226,11 +232,16 @@ recover_box(struct index *x, struct box *b, struct err *e)
 	struct tree cur = { 0 }, fresh = { 0 };
 	struct arena *ar = arena_new((size_t)1 << 30);
 	int r = ar ? 0 : err_set(e, -ENOMEM, "no memory for recovery");
+	int64_t since;
 
 	if (r || (r = folder_make(x, b->dir, e)) ||
 	    (r = tree_read(x->dirfd, b->dir, "new", ar, &fresh, e)) ||
 	    (r = tree_read(x->dirfd, b->dir, "cur", ar, &cur, e)))
 		goto out;
+	since = tree_newest(&cur) > tree_newest(&fresh) ? tree_newest(&cur) : tree_newest(&fresh);
+	since = since > INT64_MIN + UNSYNCED_SECONDS ? since - UNSYNCED_SECONDS : since;
+	tree_look(x->dirfd, b->dir, "new", &fresh, since);
+	tree_look(x->dirfd, b->dir, "cur", &cur, since);
 	drop_torn(x, b, "new", &fresh);
 	jump(b, &cur);
 	if ((r = match_rows(x, b, &cur, &fresh, e)))

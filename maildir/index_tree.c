@@ -8,6 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/crc32c.h"
+
 static DIR *
 open_list(int dirfd, const char *path)
 {
@@ -92,7 +94,53 @@ tree_done(struct tree *t)
 bool
 tree_whole(const struct tree_file *f)
 {
-	return !f->n.has_size || f->n.size == f->size;
+	return !f->torn && (!f->n.has_size || f->n.size == f->size);
+}
+
+int64_t
+tree_newest(const struct tree *t)
+{
+	int64_t newest = INT64_MIN;
+
+	for (size_t i = 0; i < t->n; i++)
+		newest = t->v[i].mtime > newest ? t->v[i].mtime : newest;
+	return newest;
+}
+
+/* Whether the content is other than the name's sum says. */
+static bool
+look(int fd, uint32_t want)
+{
+	static _Thread_local char chunk[64 << 10];
+	uint32_t crc = 0;
+	ssize_t n;
+
+	while ((n = read(fd, chunk, sizeof chunk)) > 0)
+		crc = crc32c(crc, chunk, (size_t)n);
+	return n == 0 && crc != want;
+}
+
+void
+tree_look(int at, const char *dir, const char *sub, struct tree *t, int64_t since)
+{
+	struct buf path;
+
+	buf_init(&path, 0);
+	for (size_t i = 0; i < t->n; i++) {
+		struct tree_file *f = &t->v[i];
+		int fd;
+
+		if (!f->n.has_crc || f->mtime < since || !tree_whole(f))
+			continue;
+		buf_clear(&path);
+		folder_path(&path, dir, sub, f->name);
+		fd = buf_cstr(&path) ? openat(at, path.p, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		if (fd < 0)
+			continue;
+		f->torn = look(fd, f->n.crc);
+		close(fd);
+	}
+	buf_done(&path);
 }
 
 int

@@ -12,6 +12,7 @@ struct tree_file {
 	struct msg_name n;
 	uint64_t size;   /* of the file itself */
 	int64_t mtime;
+	bool torn;       /* its content is not what its name says: tree_look */
 	bool seen;       /* the caller's mark */
 };
 struct tree {
@@ -24,7 +25,12 @@ struct tree {
 int tree_read(int dirfd, const char *dir, const char *sub, struct arena *ar, struct tree *ret,
     struct err *e);
 void tree_done(struct tree *t);
-/* Whether the file is as long as its name says. */
+/* Reads the files of dir/sub that were changed at `since` or later and marks those that
+ * are torn; a file that cannot be read is not. */
+void tree_look(int dirfd, const char *dir, const char *sub, struct tree *t, int64_t since);
+/* When a file of it was changed last. */
+int64_t tree_newest(const struct tree *t);
+/* Whether the file is as long as its name says, and not known to be torn. */
 bool tree_whole(const struct tree_file *f);
 /* Names of the folder directories (".Sent"), NUL after each. */
 int tree_folders(int dirfd, struct buf *out, struct err *e);

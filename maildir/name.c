@@ -10,10 +10,13 @@
 #define DIGITS_MAX 20
 
 void
-name_base(struct buf *b, uint64_t time_us, enum name_origin origin, uint64_t id, uint64_t size)
+name_base(struct buf *b, uint64_t time_us, enum name_origin origin, uint64_t id, uint64_t size,
+    const uint32_t *crc)
 {
 	buf_printf(b, "%" PRIu64 ".M%06" PRIu64 "%c%016" PRIx64 ".ph,S=%" PRIu64,
 	    time_us / 1000000, time_us % 1000000, origin == NAME_DELIVERED ? 'D' : 'N', id, size);
+	if (crc)
+		buf_printf(b, ",C=%08" PRIx32, *crc);
 }
 
 void
@@ -23,15 +26,15 @@ name_cur(struct buf *b, struct str base, uint32_t uid, uint64_t email)
 	buf_printf(b, ",U=%" PRIu32 ",E=%016" PRIx64 ":2,", uid, email);
 }
 
-/* Sixteen lower-case hexadecimal digits. */
+/* `digits` lower-case hexadecimal digits. */
 static bool
-hex64(struct str s, uint64_t *ret)
+hex(struct str s, size_t digits, uint64_t *ret)
 {
 	uint64_t v = 0;
 
-	if (s.n != 16)
+	if (s.n != digits)
 		return false;
-	for (size_t i = 0; i < 16; i++) {
+	for (size_t i = 0; i < digits; i++) {
 		char c = s.p[i];
 
 		if (c >= '0' && c <= '9')
@@ -58,7 +61,7 @@ parse_origin(struct str s, struct msg_name *n)
 	if (mid.n != 1 + 6 + 1 + 16 || mid.p[0] != 'M' || !str_eq(s, STR("ph")) ||
 	    (mid.p[7] != 'D' && mid.p[7] != 'N'))
 		return;
-	if (!str_u64(str_from(mid.p + 1, 6), 999999, &us) || !hex64(str_skip(mid, 8), &id))
+	if (!str_u64(str_from(mid.p + 1, 6), 999999, &us) || !hex(str_skip(mid, 8), 16, &id))
 		return;
 	n->time_us += us;
 	n->id = id;
@@ -81,7 +84,7 @@ parse_place(struct str *s, struct msg_name *n)
 	u = str_rchr(head, ',');
 	if (u < 0 || !str_starts(str_skip(head, (size_t)u), STR(",U=")))
 		return;
-	if (!hex64(field, &email) || !str_u32(str_skip(head, (size_t)u + 3), UINT32_MAX, &uid) ||
+	if (!hex(field, 16, &email) || !str_u32(str_skip(head, (size_t)u + 3), UINT32_MAX, &uid) ||
 	    !uid || !email)
 		return;
 	n->uid = uid;
@@ -102,6 +105,20 @@ parse_size(struct str base, struct msg_name *n)
 	n->has_size = s.n <= DIGITS_MAX && str_u64(s, INT64_MAX, &n->size);
 }
 
+static void
+parse_crc(struct str base, struct msg_name *n)
+{
+	ptrdiff_t i = str_find(base, STR(",C="));
+	struct str s;
+	uint64_t v;
+
+	if (i < 0)
+		return;
+	s = str_skip(base, (size_t)i + 3);
+	n->has_crc = hex(str_cut(&s, ','), 8, &v);
+	n->crc = n->has_crc ? (uint32_t)v : 0;
+}
+
 bool
 name_parse(struct str name, struct msg_name *ret)
 {
@@ -120,6 +137,7 @@ name_parse(struct str name, struct msg_name *ret)
 		return false;
 	n.base = s;
 	parse_size(s, &n);
+	parse_crc(s, &n);
 	comma = str_chr(s, ',');
 	parse_origin(comma < 0 ? s : str_head(s, (size_t)comma), &n);
 	*ret = n;

@@ -94,11 +94,12 @@ class World:
             self.show(account, box, result['uidvalidity'], uid, token)
 
     def synced(self, number, a):
-        """A change of account a that was sent at mark `number` is durable."""
+        """A change that was sent at mark `number` is durable, so is what went before; in
+        account a (0: none) all, since its changes go one after the other."""
         for p in self.places():
-            if p.old and p.since < number:
+            if p.since < number:
                 p.old = set()
-        for p in self.places(a):
+        for p in self.places(a) if a else ():
             p.old = set()
 
     def take_D(self, spool, accounts, token):
@@ -110,7 +111,7 @@ class World:
         if not d[2] and not self.has(a, d[0]):
             self.account(a)['INBOX'].append(Place(d[0], 0, 0))
         d[2] = True
-        self.synced(d[1], None)
+        self.synced(d[1], 0)
 
     def has(self, a, token):
         return any(p.token == token for p in self.places(a))
@@ -153,6 +154,8 @@ class World:
     @staticmethod
     def do_append(boxes, result, box, token, flags):
         boxes[box].append(Place(token, result['uid'] if result else 0, flags))
+        if not result:   # a file whose row is gone comes back without flags
+            boxes[box][-1].old = {0}
 
     @staticmethod
     def do_copy(boxes, result, box, to, uids, move):

@@ -231,7 +231,7 @@ publish(struct volume *v, uint64_t spool_id)
 	assert_int_equal(blob_draft(volume_blobs(v), &src, &d), 0);
 	close(d.fd);
 	buf_printf(&b, "%s/new/", dir);
-	name_base(&b, 1732440000000000u + spool_id, NAME_DELIVERED, spool_id, sizeof text - 1);
+	name_base(&b, 1732440000000000u + spool_id, NAME_DELIVERED, spool_id, sizeof text - 1, NULL);
 	if (blob_move(volume_blobs(v), d.name, buf_cstr(&b)) == -EEXIST)
 		blob_remove(volume_blobs(v), d.name);
 	buf_done(&b);

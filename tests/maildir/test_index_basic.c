@@ -106,7 +106,7 @@ test_delivery_once(void **st)
 	uint64_t no, email;
 
 	buf_init(&base, 0);
-	name_base(&base, 1732440000123456, NAME_DELIVERED, 77, 30);
+	name_base(&base, 1732440000123456, NAME_DELIVERED, 77, 30, NULL);
 	n.base = buf_view(&base);
 	snprintf(new, sizeof new, "new/%s", buf_cstr(&base));
 	put_file(s, new, 30);

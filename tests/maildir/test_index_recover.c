@@ -119,7 +119,7 @@ test_settle_after_restart(void **st)
 	b = append(s, n.mailbox, F_DELETED, 10);
 	store_commit(s);
 	buf_init(&base, 0);
-	name_base(&base, 1732440000000001, NAME_DELIVERED, 5, 20);
+	name_base(&base, 1732440000000001, NAME_DELIVERED, 5, 20, NULL);
 	n.base = buf_view(&base);
 	snprintf(new, sizeof new, "new/%s", buf_cstr(&base));
 	put_file(s, new, 20);

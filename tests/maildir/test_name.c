@@ -61,7 +61,7 @@ test_round(void **st)
 
 	buf_init(&b, 0);
 	buf_init(&c, 0);
-	name_base(&b, 1732440000000007, NAME_DELIVERED, UINT64_MAX, 12);
+	name_base(&b, 1732440000000007, NAME_DELIVERED, UINT64_MAX, 12, NULL);
 	name_cur(&c, buf_view(&b), 4294967294u, 3);
 	assert_true(c.n <= NAME_MAX_LEN);
 	assert_true(name_parse(buf_view(&c), &n));
@@ -69,8 +69,40 @@ test_round(void **st)
 	assert_int_equal(n.time_us, 1732440000000007);
 	assert_int_equal(n.id, UINT64_MAX);
 	assert_int_equal(n.uid, 4294967294u);
+	assert_false(n.has_crc);
 	buf_done(&b);
 	buf_done(&c);
+}
+
+static void
+test_crc(void **st)
+{
+	static const struct {
+		const char *in;
+		bool has;
+		uint32_t crc;
+	} t[] = {
+		{ "1.M000002D00000000000000ab.ph,S=5,C=0000abcd", true, 0xabcd },
+		{ "1.M000002D00000000000000ab.ph,S=5,C=fedcba98,U=1,E=0000000000000001:2,", true,
+		    0xfedcba98 },
+		{ "a,C=ABCDEF01", false, 0 },
+		{ "a,C=123", false, 0 },
+		{ "a,C=123456789", false, 0 },
+	};
+	uint32_t crc = 0x12;
+	struct msg_name n;
+	struct buf b;
+
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		assert_true(name_parse(str_c(t[i].in), &n));
+		assert_int_equal(n.has_crc, t[i].has);
+		assert_int_equal(n.crc, t[i].crc);
+	}
+	buf_init(&b, 0);
+	name_base(&b, 1, NAME_APPENDED, 2, 3, &crc);
+	assert_true(name_parse(buf_view(&b), &n));
+	assert_true(n.has_crc && n.crc == crc && n.size == 3 && n.id == 2);
+	buf_done(&b);
 }
 
 int
@@ -80,6 +112,7 @@ main(void)
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_round),
+		cmocka_unit_test(test_crc),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
