@@ -317,6 +317,14 @@ sync_before_recovery(struct volume *v, struct err *e)
 	return r < 0 ? err_sys(e, r, "%s", volume_path(v)) : 0;
 }
 
+void
+actor_rebuilt(struct actor *a)
+{
+	pthread_mutex_lock(&a->all->lock);
+	a->recover = false;
+	pthread_mutex_unlock(&a->all->lock);
+}
+
 static int
 open_index(struct actor *a, bool *ret_recovered, struct err *e)
 {
@@ -351,9 +359,7 @@ open_index(struct actor *a, bool *ret_recovered, struct err *e)
 	}
 	metric_add(&opened_total, 1);
 	metric_add(&recovered_total, recovered);
-	pthread_mutex_lock(&a->all->lock);
-	a->recover = false;
-	pthread_mutex_unlock(&a->all->lock);
+	actor_rebuilt(a);
 	*ret_recovered = recovered;
 	return 0;
 }

@@ -117,6 +117,8 @@ void actor_failed(struct actor *a, int code);
 void actor_report_again(struct actor *a);
 /* Drops the account: see above. On the actor's own thread. */
 void actor_lose(struct actor *a, int code);
+/* Its index was made anew, durably: a lost account needs no recovery then. */
+void actor_rebuilt(struct actor *a);
 
 /* Tells every handle that a mailbox changed. */
 void actor_event(struct actor *a, uint32_t mailbox, uint64_t modseq);

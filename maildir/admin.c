@@ -235,6 +235,7 @@ rebuild(struct admin *m, struct actor *a)
 		    L_C("text", e.text));
 		return refuse(m, r, e.text);
 	}
+	actor_rebuilt(a);
 	LOG_WARN("store.rebuilt", L_HEX("account", actor_account(a)), L_U64("findings", m->found));
 	return report(m, a, "rebuild");
 }

@@ -114,6 +114,7 @@ struct index {
 	index_report *report;
 	void *report_arg;
 	bool lost, in_txn, trouble; /* trouble: an error inside this transaction */
+	bool after_crash;            /* recovery from one: files may be torn */
 	struct account_row acc;
 	struct box **boxes;
 	size_t n_boxes, cap_boxes;

@@ -240,8 +240,10 @@ recover_box(struct index *x, struct box *b, struct err *e)
 		goto out;
 	since = tree_newest(&cur) > tree_newest(&fresh) ? tree_newest(&cur) : tree_newest(&fresh);
 	since = since > INT64_MIN + UNSYNCED_SECONDS ? since - UNSYNCED_SECONDS : since;
-	tree_look(x->dirfd, b->dir, "new", &fresh, since);
-	tree_look(x->dirfd, b->dir, "cur", &cur, since);
+	if (x->after_crash) {
+		tree_look(x->dirfd, b->dir, "new", &fresh, since);
+		tree_look(x->dirfd, b->dir, "cur", &cur, since);
+	}
 	drop_torn(x, b, "new", &fresh);
 	jump(b, &cur);
 	if ((r = match_rows(x, b, &cur, &fresh, e)))
@@ -363,7 +365,9 @@ index_recover(struct index *x, uint64_t run, struct err *e)
 	x->acc.run = run;
 	x->acc.modseq += INDEX_MODSEQ_GAP;
 	x->acc.next_email += INDEX_UID_GAP;
+	x->after_crash = true;
 	r = recover_boxes(x, e);
+	x->after_crash = false;
 	buf_clear(&x->made); /* files that were there before: no rollback may remove them */
 	if (r) {
 		index_rollback(x);

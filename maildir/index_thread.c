@@ -243,10 +243,12 @@ flush_one(struct index *x, const struct thread_delta *d, struct err *e)
 	char *packed;
 	int64_t n = 0;
 	size_t nv = 0;
+	bool fresh;
 	int r;
 
 	if ((r = row_get(x, d, &n, &v, &nv, e)))
 		return r;
+	fresh = n == 0; /* a rebuild knows threads whose row it did not make */
 	thread_tally(x, v, nv, -1);
 	n += d->n;
 	if (merge(v, &nv, d) || n < 0)
@@ -256,7 +258,7 @@ flush_one(struct index *x, const struct thread_delta *d, struct err *e)
 		return db_run(x, Q_THREAD_DEL, e, "i", DB_I(d->thread));
 	if (!(packed = arena_alloc(x->txn, nv * ENTRY + 1)))
 		return err_set(e, -ENOMEM, "no memory for threads");
-	return db_run(x, d->fresh ? Q_THREAD_PUT : Q_THREAD_SET, e, "iib", DB_I(d->thread),
+	return db_run(x, fresh ? Q_THREAD_PUT : Q_THREAD_SET, e, "iib", DB_I(d->thread),
 	    DB_I(n), pack(packed, v, nv));
 }
 

@@ -435,6 +435,11 @@ class TestMaild(unittest.TestCase):
         self.assertEqual(m.admin(CHECK, 7)[0], [])
         h = m.attach(7)
         self.assertEqual({u: f for u, (f, _) in h.view()[0].items()}, {u: f for u, (f, _) in before.items()})
+        h.flags([(3, 3)], ADD, DELETED)
+        h.expunge()  # of a thread that the rebuild counted
+        self.assertEqual(m.admin(CHECK, 7)[0], [])
+        before.pop(3)
+        emails.pop(3)
         self.assertEqual({u: f['email'] for u, f in h.facts().items()}, emails)
         self.assertEqual(h.box()['uidvalidity'], uidvalidity)
         self.assertGreater(h.box()['uidnext'], 6)
