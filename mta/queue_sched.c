@@ -210,12 +210,21 @@ set_wake(void)
 	loop_timer(queued.loop, &queued.wake, at < 60000 ? at : 60000, on_wake, NULL);
 }
 
+/* Onto the heap until next_ms. */
+static void
+wait_due(struct qmsg *m)
+{
+	heap_push(m);
+	if (queued.heap[0] == m || !queued.wake.pos)
+		set_wake();
+}
+
 /* No job could be made: no recipient has a way to go. */
 static void
 no_way(struct qmsg *m)
 {
 	m->next_ms = queued_now_ms() + queued.settings->retry_max_ms;
-	heap_push(m);
+	wait_due(m);
 	queue_set_state(&queued.q, m, QS_DEFERRED);
 }
 
@@ -224,7 +233,7 @@ activate(struct qmsg *m)
 {
 	if (m->tenant->active >= TENANT_ACTIVE_MAX) {
 		m->next_ms = queued_now_ms() + CROWDED_MS;
-		heap_push(m);
+		wait_due(m);
 		return;
 	}
 	make_jobs(m);
@@ -266,9 +275,7 @@ sched_message(struct qmsg *m)
 		activate(m);
 		return;
 	}
-	heap_push(m);
-	if (queued.heap[0] == m || !queued.wake.pos)
-		set_wake();
+	wait_due(m);
 }
 
 /* ---- destinations ---- */

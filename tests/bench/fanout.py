@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""One 100 KB message to 50 local recipients, ten messages in a row on one connection,
+"""One 100 KB message to 50 local recipients, 30 messages in a row on one connection,
 until the last copy stands in its mailbox. Postfix with virtual(8) is the peer."""
 import bench
 import deliver
 
-MESSAGES = 10
+MESSAGES = 30
 
 
 def work(top, systems):

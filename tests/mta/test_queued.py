@@ -211,6 +211,15 @@ class TestQueued(unittest.TestCase):
         self.assertEqual(self.summary()[2], 100)
         self.assertEqual(q.stop(), 0)
 
+    def test_crowded(self):
+        """More messages of one tenant than may be active: the rest follows by itself."""
+        q = self.start()
+        for _ in range(5500):
+            q.accept('a@example.test', [('u@example.test', 1)], b'x')
+        self.assertTrue(q.until(lambda: len(q.delivered) == 5500, 60), len(q.delivered))
+        self.assertTrue(q.until(lambda: self.summary()[2] == 0))
+        self.assertEqual(q.stop(), 0)
+
     def test_bad_frames(self):
         q = self.start()
         for body in (b'', b'\1', text(1, b'\xff\xff'), text(1, b'') + text(2, b'x'), u64(3, 9), b'\0' * 40):
