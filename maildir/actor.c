@@ -292,17 +292,15 @@ count_closed(struct actor *a)
 	pthread_mutex_unlock(&a->all->lock);
 }
 
-/* What an error of the index says of more than one request. */
+/* A damaged index is told to the admin, whoever ran into it. */
 static void
-note_trouble(struct actor *a, int code)
+note_damage(struct actor *a, int code)
 {
-	if (code == -EUCLEAN) {
-		metric_add(&damaged_total, 1);
-		LOG_ERROR("store.damaged", L_HEX("account", a->account), L_C("dir", a->dir),
-		    L_C("hint", "posthorn store check, posthorn store rebuild"));
-	} else if (code == -EIO) {
-		volume_fail(a->seat->volume, code);
-	}
+	if (code != -EUCLEAN)
+		return;
+	metric_add(&damaged_total, 1);
+	LOG_ERROR("store.damaged", L_HEX("account", a->account), L_C("dir", a->dir),
+	    L_C("hint", "posthorn store check, posthorn store rebuild"));
 }
 
 /* What was committed before the loss may be undone by a power cut as long as no sync has
@@ -354,7 +352,7 @@ open_index(struct actor *a, bool *ret_recovered, struct err *e)
 		count_closed(a);
 		LOG_ERROR("store.open_failed", L_HEX("account", a->account), L_I64("code", r),
 		    L_C("text", e->text));
-		note_trouble(a, r);
+		note_damage(a, r);
 		return r;
 	}
 	metric_add(&opened_total, 1);
@@ -414,7 +412,7 @@ actor_lose(struct actor *a, int code)
 void
 actor_failed(struct actor *a, int code)
 {
-	note_trouble(a, code);
+	note_damage(a, code);
 	if (!a->index)
 		return;
 	if (code == -ESTALE || index_lost(a->index))
@@ -783,6 +781,31 @@ void
 actor_set_quota(struct actor *a, uint64_t quota)
 {
 	atomic_store(&a->quota, quota);
+}
+
+bool
+actors_know_quota(struct actors *as, uint64_t account)
+{
+	struct actor *a;
+	bool r;
+
+	pthread_mutex_lock(&as->lock);
+	a = map_get(&as->map, account);
+	r = a && a->n_handles;
+	pthread_mutex_unlock(&as->lock);
+	return r;
+}
+
+void
+actors_set_quota(struct actors *as, uint64_t account, uint64_t quota)
+{
+	struct actor *a;
+
+	pthread_mutex_lock(&as->lock);
+	a = map_get(&as->map, account);
+	if (a)
+		actor_set_quota(a, quota);
+	pthread_mutex_unlock(&as->lock);
 }
 
 unsigned

@@ -136,6 +136,10 @@ void actors_revoke(struct actors *as, uint64_t account, uint64_t generation);
 /* Messages of the account are left without facts: actors_unasked names it later. */
 void actor_unasked(struct actor *a);
 
+/* Whether handles of the account go by a quota that was learnt earlier; and a new one. */
+bool actors_know_quota(struct actors *as, uint64_t account);
+void actors_set_quota(struct actors *as, uint64_t account, uint64_t quota);
+
 /* ---- upkeep (loop's thread) ---- */
 
 /* The next account that actor_unasked was said of ACTOR_UNASKED_MS ago; it is not

@@ -386,7 +386,7 @@ thread_assign(struct index *x, const struct facts *f, uint64_t *ret, struct err 
 	uint64_t key[FACTS_MAX_REFS + 1], at[FACTS_MAX_REFS + 1], thread = 0;
 	size_t n = f ? keys_of(x, f, key) : 0;
 	struct thread_delta *d;
-	int r;
+	int r, rc;
 
 	if ((r = find_thread(x, key, n, at, &thread, e)) < 0)
 		return r;
@@ -394,8 +394,8 @@ thread_assign(struct index *x, const struct facts *f, uint64_t *ret, struct err 
 		thread = x->acc.next_thread++;
 	for (size_t i = 0; i < n; i++)
 		if (at[i] != thread && (!at[i] || !r) &&
-		    db_run(x, Q_KEY_PUT, e, "ii", DB_I(key[i]), DB_I(thread)))
-			return -EIO;
+		    (rc = db_run(x, Q_KEY_PUT, e, "ii", DB_I(key[i]), DB_I(thread))))
+			return rc;
 	if (!(d = delta_get(x, thread, e)))
 		return -ENOMEM;
 	d->n++;

@@ -343,6 +343,32 @@ on_admin(struct peer *p, struct frame *f)
 		close(f->fd);
 }
 
+/* On a coroutine: a session goes by the quota of today. */
+static void
+learn_quota(void *arg)
+{
+	uint64_t *account = arg;
+	struct arena *a = arena_new(1 << 20);
+	struct account_record rec;
+
+	if (a && auth_account(*account, a, &rec) == 0)
+		actors_set_quota(maild.actors, *account, rec.quota);
+	arena_free(&a);
+	free(account);
+}
+
+static void
+ask_quota(uint64_t account)
+{
+	uint64_t *arg = malloc(sizeof *arg);
+
+	if (!arg)
+		return;
+	*arg = account;
+	if (co_spawn(service_loop(maild.service), "quota", learn_quota, arg) < 0)
+		free(arg);
+}
+
 static void
 on_changed(void *arg, struct chan *c, const struct frame *f)
 {
@@ -352,6 +378,8 @@ on_changed(void *arg, struct chan *c, const struct frame *f)
 	if (auth_changed_get(f->body, &ch) < 0 || !ch.account || !is_mine(ch.slot))
 		return;
 	actors_revoke(maild.actors, ch.account, ch.enabled && !ch.deleted ? ch.generation : UINT64_MAX);
+	if (!ch.deleted && actors_know_quota(maild.actors, ch.account))
+		ask_quota(ch.account);
 	seat = ch.deleted && ch.purge ? seat_of(ch.volume) : NULL;
 	if (seat && !maild.stopping)
 		purge_post(maild.actors, seat, ch.account);

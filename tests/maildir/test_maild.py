@@ -182,6 +182,10 @@ class TestMaild(unittest.TestCase):
         h.expunge('Work')
         self.assertEqual(h.quota()[0], 0)
         self.assertEqual(h.append(b'x' * 500), 2)
+        m.accounts[7].quota = 5000
+        m.changed(7)
+        self.assertTrue(m.until(lambda: h.quota()[1] == 5000))
+        self.assertEqual(h.append(b'x' * 4000), 3)
 
     # ---- tickets ----
 
