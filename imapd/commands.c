@@ -30,6 +30,7 @@ static struct command table[] = {
 	{ "COPY", IN_SELECTED, CMD_UID, cmd_copy },
 	{ "MOVE", IN_SELECTED, CMD_SYNC | CMD_UID, cmd_move },
 	{ "FETCH", IN_SELECTED, CMD_NO_EXPUNGE | CMD_UID, cmd_fetch },
+	{ "SEARCH", IN_SELECTED, CMD_NO_EXPUNGE | CMD_UID, cmd_search },
 	{ "STORE", IN_SELECTED, CMD_NO_EXPUNGE | CMD_UID, cmd_store },
 };
 
@@ -55,5 +56,5 @@ capabilities(struct imap *c, struct buf *b)
 		return;
 	}
 	buf_puts(b, " IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN LIST-EXTENDED SPECIAL-USE"
-	    " CONDSTORE");
+	    " CONDSTORE ESEARCH");
 }

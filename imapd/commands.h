@@ -7,9 +7,9 @@
 typedef enum result command_fn(struct imap *c, struct parse *p);
 
 command_fn cmd_append, cmd_authenticate, cmd_capability, cmd_check, cmd_close, cmd_copy,
-    cmd_create, cmd_delete, cmd_enable, cmd_examine, cmd_expunge, cmd_fetch, cmd_id, cmd_idle, cmd_list,
-    cmd_login, cmd_logout, cmd_lsub, cmd_move, cmd_namespace, cmd_noop, cmd_rename, cmd_select,
-    cmd_starttls, cmd_status, cmd_store, cmd_subscribe, cmd_unselect, cmd_unsubscribe;
+    cmd_create, cmd_delete, cmd_enable, cmd_examine, cmd_expunge, cmd_fetch, cmd_id, cmd_idle,
+    cmd_list, cmd_login, cmd_logout, cmd_lsub, cmd_move, cmd_namespace, cmd_noop, cmd_rename,
+    cmd_search, cmd_select, cmd_starttls, cmd_status, cmd_store, cmd_subscribe, cmd_unselect, cmd_unsubscribe;
 
 /* cmd_select.c: SELECT, or EXAMINE. */
 enum result select_mailbox(struct imap *c, struct parse *p, bool readonly);

@@ -3,6 +3,7 @@
 
 #include "lib/base/text.h"
 #include "lib/client/store.h"
+#include "lib/mail/word.h"
 
 enum arg { A_NONE, A_TEXT, A_DATE, A_NUMBER, A_KEYWORD, A_HEADER, A_SET, A_MODSEQ };
 
@@ -54,6 +55,7 @@ struct run {
 	struct parse *p;
 	struct search_args *args;
 	unsigned n_keys;
+	struct str charset; /* of texts; p NULL: UTF-8 */
 };
 
 static bool search_key(struct run *r, struct search_key *k);
@@ -73,12 +75,22 @@ key_new(struct run *r)
 	return k;
 }
 
+/* A text, as UTF-8. */
 static bool
-text_arg(struct parse *p, struct str *ret)
+text_arg(struct run *r, struct str *ret)
 {
+	struct parse *p = r->p;
+	struct buf b;
+
 	if (!parse_astring(p, ret))
 		return false;
-	return utf8_valid(*ret) || parse_fail(p, "Search text is not valid in its charset");
+	if (!r->charset.p)
+		return utf8_valid(*ret) || parse_fail(p, "Search text is not valid in its charset");
+	buf_init(&b, 4 * ret->n + 16);
+	charset_to_utf8(r->charset, *ret, &b);
+	*ret = arena_dup(p->ar, buf_view(&b));
+	buf_done(&b);
+	return ret->p || parse_fail(p, "Command is too large");
 }
 
 /* ["/flags/..." priv|shared|all] number; entry names are ignored, since the store
@@ -115,7 +127,7 @@ key_arg(struct run *r, enum arg arg, struct search_key *k)
 		return false;
 	switch (arg) {
 	case A_TEXT:
-		return text_arg(p, &k->text);
+		return text_arg(r, &k->text);
 	case A_DATE:
 		return parse_date(p, &k->number);
 	case A_NUMBER:
@@ -126,7 +138,7 @@ key_arg(struct run *r, enum arg arg, struct search_key *k)
 	case A_KEYWORD:
 		return parse_keyword(p, &k->text);
 	case A_HEADER:
-		return parse_astring(p, &k->name) && parse_sp(p) && text_arg(p, &k->text);
+		return parse_astring(p, &k->name) && parse_sp(p) && text_arg(r, &k->text);
 	case A_SET:
 		return parse_seq_set(p, &k->set);
 	case A_MODSEQ:
@@ -261,16 +273,19 @@ return_options(struct parse *p, struct search_args *a)
 }
 
 static bool
-charset(struct parse *p, struct search_args *a)
+charset(struct run *r)
 {
+	struct parse *p = r->p;
 	struct str name;
 
 	if (!parse_sp(p) || !parse_astring(p, &name))
 		return false;
-	if (!str_ieq(name, STR("UTF-8")) && !str_ieq(name, STR("US-ASCII"))) {
-		a->badcharset = true;
+	if (!charset_known(name)) {
+		r->args->badcharset = true;
 		return parse_fail(p, "Charset is not supported");
 	}
+	if (!str_ieq(name, STR("UTF-8")) && !str_ieq(name, STR("US-ASCII")))
+		r->charset = name;
 	return parse_sp(p);
 }
 
@@ -282,7 +297,7 @@ parse_search(struct parse *p, struct search_args *ret)
 	*ret = (struct search_args){ 0 };
 	if (parse_word(p, "RETURN") && !return_options(p, ret))
 		return false;
-	if (parse_word(p, "CHARSET") && !charset(p, ret))
+	if (parse_word(p, "CHARSET") && !charset(&r))
 		return false;
 	return key_list(&r, false, &ret->key) && parse_end(p);
 }

@@ -1,11 +1,18 @@
 /*
- * SEARCH: the keys as a tree (parse_search.c) and how they are answered
- * (search.c, search_text.c). RFC 3501 section 6.4.4, RFC 4731, 7162.
+ * SEARCH: the keys as a tree (parse_search.c), how a message is held against them
+ * (search.c, search_text.c) and how the result is shown (cmd_search.c). RFC 3501
+ * section 6.4.4, RFC 4731, 7162.
+ *
+ * Keys are tried where they cost least: first what the session knows (flags, numbers,
+ * mod-sequences), then stored facts in batches, then the header, then the whole message. A
+ * message is looked at only as far as its answer is still open.
  */
 #ifndef IMAPD_SEARCH_H
 #define IMAPD_SEARCH_H
 
+#include "imapd/content.h"
 #include "imapd/parse.h"
+#include "imapd/rows.h"
 
 enum { SEARCH_KEYS_MAX = 1024 };
 
@@ -34,7 +41,9 @@ struct search_key {
 	uint32_t flag;
 	int64_t number;
 	struct str name, text; /* text is UTF-8 */
-	struct str folded;     /* text as search_text.c compares it; set by search.c */
+	struct str folded;     /* text as it is compared; set by search_prepare */
+	unsigned cost;         /* enum search_level; set by search_prepare */
+	bool found;            /* SK_BODY, SK_TEXT: in the message that is scanned */
 	struct seq_set set;
 	struct search_key *kids, *next; /* kids: the first; next: its sibling */
 };
@@ -51,5 +60,47 @@ struct search_args {
 
 /* Everything behind "SEARCH SP". */
 bool parse_search(struct parse *p, struct search_args *ret);
+
+/* What is known of a message: each level has those below it. */
+enum search_level { KNOWN_BY_VIEW, KNOWN_BY_FACTS, KNOWN_BY_HEADER, KNOWN_BY_TEXT };
+
+struct search {
+	struct imap *c;
+	struct search_args *args;
+	unsigned want;              /* FACT_* that keys look at */
+	enum search_level highest;  /* that a key needs */
+	struct search_key **texts;  /* the keys SK_BODY and SK_TEXT */
+	size_t n_texts, longest;    /* longest: bytes of their longest text */
+	bool broken;                /* a message could not be read */
+	uint64_t began_us, told_us;
+};
+
+/* A message that is held against the keys. */
+struct search_row {
+	uint32_t seq, uid;
+	size_t pos;
+	enum search_level level;
+	const struct store_fact *fact;
+	struct facts_envelope envelope;
+	bool has_envelope;
+	struct str header;
+	struct arena *ar;
+};
+
+/* Folds texts, resolves sets, orders keys by cost. 0 or -ENOMEM. */
+int search_prepare(struct search *s);
+/* Holds a message against a key: 1, 0, or -1: more must be known. */
+int search_match(struct search *s, const struct search_key *k, struct search_row *row);
+/* Finds the messages that match, as numbers in the command's arena. 0; -EPIPE: the client is
+ * gone; -ETIME; another code: no_store was called. */
+int search_run(struct search *s, struct seq_set *ret);
+
+/* search_text.c: whether a header's or envelope's values have k's text. */
+bool search_in_header(struct str header, const struct search_key *k);
+bool search_in_value(struct str raw, const struct search_key *k);
+bool search_in_addresses(const struct facts_addrs *list, const struct search_key *k);
+/* Sets `found` of every key of s->texts. 0 or a code when the message cannot be read. Lets
+ * other sessions run. */
+int search_scan(struct search *s, const struct content *m, struct str header);
 
 #endif
