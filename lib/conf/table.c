@@ -157,7 +157,7 @@ const struct conf_row conf_rows[] = {
 	{ "smtp", "sessions", CONF_T_NUMBER, AT(smtp_sessions), "20000", NULL,
 	    "Connections in all.", .max = 1000000, .zero = "unlimited", .since = "0.1", .reload = true },
 	{ "smtp", "sessions-per-address", CONF_T_NUMBER, AT(smtp_sessions_per_address), "50", NULL,
-	    "Connections from one client address.",
+	    "Connections from one client address; of IPv6, from one network of 64 bits.",
 	    .max = 1000000, .zero = "unlimited", .since = "0.1", .reload = true },
 	{ "smtp", "recipient-delimiter", CONF_T_DELIMITER, AT(recipient_delimiter), "+", NULL,
 	    "What separates an account's name from a detail: mail for user1+lists@example.test reaches user1@example.test.",
@@ -174,7 +174,7 @@ const struct conf_row conf_rows[] = {
 	    "Whether a logged-in client may send from its own address only, or from any.",
 	    .words = "own|any", .since = "0.1", .reload = true },
 	{ "smtp", "memory-limit", CONF_T_SIZE, AT(smtp_memory_limit), "256M", NULL,
-	    "Message content that each process keeps in memory, above which new messages get 452.",
+	    "Message content that each process keeps in memory, above which new messages get 452. Of a large message no more than 256K is kept at a time.",
 	    .min = 4 * MB, .since = "0.1", .reload = true },
 
 	/* spool */
