@@ -115,6 +115,20 @@ class Disk:
         self.number = 0
         self.changes, self.dirty, self.syncs = [], [], {}
 
+    def load(self, path):
+        """Takes what stands there, as durable."""
+        folders = {path: self.top}
+        for at, dirs, files in os.walk(path):
+            here = folders[at]
+            for name in dirs:
+                here.now[name] = here.durable[name] = folders[os.path.join(at, name)] = Folder()
+            for name in files:
+                full = os.path.join(at, name)
+                if os.path.isfile(full):
+                    here.now[name] = here.durable[name] = f = File()
+                    with open(full, 'rb') as raw:
+                        f.data = bytearray(raw.read())
+
     def split(self, path):
         """(folder, name) of a path; the root itself is (None, '')."""
         parts = [p for p in path[len(self.root):].split('/') if p]
