@@ -30,6 +30,44 @@ def test_a_new_password_counts_at_once(house):
         pass
 
 
+@pytest.mark.parametrize('how', ['passwd', 'suspend', 'delete'])
+def test_sessions_end_with_the_right_to_them(house, how):
+    """A log-in that is revoked ends the IMAP sessions made by it, idle ones too, within a second or so."""
+    user, other = house.user('user1'), house.user('user2')
+    with house.raw('imap') as idle, house.raw('imap') as busy, house.raw('imap') as stays:
+        for c, u in ((idle, user), (busy, user), (stays, other)):
+            c.line()
+            c.send('a LOGIN %s "%s"\r\nb SELECT INBOX\r\n' % (u, u.password))
+            while not c.line().startswith('b OK'):
+                pass
+        idle.send('c IDLE\r\n')
+        assert idle.line().startswith('+ ')
+        house.run('user', how, user, input='another one\n')
+        for c in (idle, busy):
+            lines = list(iter(c.line, ''))
+            assert lines and lines[-1].startswith('* BYE'), lines
+        stays.send('c NOOP\r\n')
+        assert stays.line().startswith('c OK')
+    with house.raw('imap') as c:
+        c.line()
+        c.send('a LOGIN %s "%s"\r\n' % (user, user.password))
+        assert c.line().startswith('a NO')
+
+
+def test_a_full_mailbox_over_imap(house):
+    user = house.user('user1', quota='20000')
+    with house.imap(user) as m:
+        assert m.append('INBOX', None, None, b'Subject: fits\r\n\r\n' + LINES.encode() * 200)[0] == 'OK'
+        kind, data = m.append('INBOX', None, None, b'Subject: too much\r\n\r\n' + LINES.encode() * 100)
+        assert kind == 'NO' and b'[OVERQUOTA]' in data[0]
+        m.select('INBOX')
+        kind, data = m.copy('1', 'Archive')
+        assert kind == 'NO' and b'[OVERQUOTA]' in data[0]
+        m.store('1', '+FLAGS', r'(\Deleted)')
+        m.expunge()
+        assert m.append('INBOX', None, None, b'Subject: fits\r\n\r\n' + LINES.encode() * 200)[0] == 'OK'
+
+
 def test_a_suspended_account(house):
     user, other = house.user('user1'), house.user('user2')
     house.send(user, subject='before')

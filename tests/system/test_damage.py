@@ -63,6 +63,34 @@ def test_a_torn_tail(house):
     assert 0 < int(told[0]['offset']) <= at
 
 
+def test_a_damaged_index(house):
+    """The account says so and is rebuilt by the admin; others are served meanwhile."""
+    user, other = house.user('user1'), house.user('user2')
+    for i in range(3):
+        house.send(user, other, subject='number %d' % i)
+    house.wait_stored(user, 3)
+    house.wait_stored(other, 3)
+    house.stop()
+    for path in glob.glob(house.maildir(user) + '/index.db*'):
+        with open(path, 'r+b') as f:
+            f.write(b'\x55' * os.path.getsize(path))
+    house.start()
+    house.send(user, other, subject='number 3')
+    house.wait_stored(other, 4)
+    done = house.run('store', 'check', user, check=False)
+    assert done.returncode == 1, done
+    assert 'index.db' in house.log()
+    assert house.run('store', 'check', other).returncode == 0
+    house.run('store', 'rebuild', user)
+    house.run('queue', 'retry', '--all')
+    house.wait_stored(user, 4)
+    house.wait_queue_empty()
+    assert house.subjects(user) == ['number %d' % i for i in range(4)]
+    assert house.run('store', 'check', user).returncode == 0
+    with house.imap(user) as m:
+        assert m.select('INBOX')[1] == [b'4']
+
+
 def test_garbage_where_a_segment_should_be(house):
     """A file that is no segment is reported and left alone."""
     user = house.user('user1')
