@@ -4,7 +4,8 @@
  * All work on the rows of a UID set, read first (rows_read). Bulk changes take a fresh
  * modseq every INDEX_MODSEQ_ROWS rows. Counting goes: take away what the Emails
  * concerned count now, change the rows, add what they count then; an Email with several
- * places is counted once on each side, however many of its places are in the set.
+ * places is counted once on each side, however many of its places are in the set. Where
+ * only flags change an Email of one place adds the difference.
  */
 #include "maildir/index_private.h"
 
@@ -20,6 +21,7 @@ struct row {
 	uint32_t uid, flags;
 	uint64_t email, thread, modseq;
 	uint32_t range; /* of the set */
+	uint32_t old;   /* flags as they were read */
 };
 struct rows {
 	struct row *v;
@@ -42,7 +44,7 @@ rows_read_range(struct index *x, const struct box *b, enum query q, const struct
 			return err_set(e, -ENOMEM, "no memory for rows");
 		}
 		*row = (struct row){ db_u32(s, 0), db_u32(s, 3), db_u64(s, 1), db_u64(s, 2),
-			db_u64(s, 4), range };
+			db_u64(s, 4), range, db_u32(s, 3) };
 	}
 	return r;
 }
@@ -250,6 +252,20 @@ set_slow(struct index *x, const struct flag_change *c, struct rows *rows, struct
 }
 
 static int
+uncount_linked(struct index *x, const struct rows *rows, struct map *done, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; !r && i < rows->n; i++)
+		if ((rows->v[i].flags & F_LINKED) && !map_get(done, rows->v[i].email))
+			r = map_set(done, rows->v[i].email, x) ? -ENOMEM :
+			    email_count_linked(x, rows->v[i].email, -1, e);
+	return r;
+}
+
+/* An Email of one place is counted once, by what has changed: most flags change
+ * nothing there. */
+static int
 change_rows(struct index *x, const struct flag_change *c, struct rows *rows, bool slow,
     struct err *e)
 {
@@ -259,14 +275,14 @@ change_rows(struct index *x, const struct flag_change *c, struct rows *rows, boo
 	int r = 0;
 
 	if (counts)
-		r = count_rows(x, c->b, rows->v, rows->n, -1, &done, e);
+		r = uncount_linked(x, rows, &done, e);
 	if (!r)
 		r = slow ? set_slow(x, c, rows, e) : set_fast(x, c, rows, e);
 	if (!r && counts) {
 		for (size_t i = 0; !r && i < rows->n; i++)
 			if (!(rows->v[i].flags & F_LINKED))
-				r = email_count_single(x, c->b, rows->v[i].thread,
-				    rows->v[i].flags, 1, e);
+				r = email_count_flags(x, c->b, rows->v[i].thread, rows->v[i].old,
+				    rows->v[i].flags, e);
 		r = r ? r : recount_linked(x, &done, e);
 	}
 	map_done(&done);

@@ -96,6 +96,19 @@ email_count_single(struct index *x, struct box *b, uint64_t thread, uint32_t fla
 	return thread_shift(x, thread, b->id, sign, unread, e);
 }
 
+int
+email_count_flags(struct index *x, struct box *b, uint64_t thread, uint32_t old, uint32_t flags,
+    struct err *e)
+{
+	int vis = !(flags & F_DELETED) - !(old & F_DELETED);
+	int unread = is_unread(flags) - is_unread(old);
+
+	b->jmap.total += (uint32_t)vis;
+	b->jmap.unread += (uint32_t)unread;
+	b->dirty |= vis || unread;
+	return thread_shift(x, thread, b->id, vis, unread, e);
+}
+
 /* The flags of each place. */
 static int
 places_flags(struct index *x, const struct email_row *m, uint32_t *flags, struct err *e)

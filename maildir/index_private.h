@@ -36,7 +36,7 @@ enum query {
 	Q_EMAIL_PUT, Q_EMAIL_GET, Q_EMAIL_PLACES, Q_EMAIL_THREAD, Q_MEMBER_THREAD, Q_EMAIL_DEL,
 	Q_FACTS_PUT, Q_FACTS_DEL, Q_UNPARSED_PUT, Q_UNPARSED_DEL, Q_UNPARSED_LIST, Q_READ_DATES,
 	Q_READ_FACTS, Q_READ_ALL, Q_DELIVERED_GET, Q_DELIVERED_PUT, Q_DELIVERED_LIST,
-	Q_DELIVERED_DEL, Q_THREAD_GET, Q_THREAD_PUT, Q_THREAD_SET, Q_THREAD_DEL, Q_KEY_GET,
+	Q_DELIVERED_DEL, Q_THREAD_GET, Q_THREAD_RANGE, Q_THREAD_PUT, Q_THREAD_SET, Q_THREAD_DEL, Q_KEY_GET,
 	Q_KEY_PUT, Q_KEY_SWEEP, Q_KEY_NEXT, Q_GONE_PUT, Q_GONE_SINCE, Q_GONE_OLD, Q_GONE_DEL,
 	Q_UNLINK_PUT, Q_UNLINK_LIST, Q_UNLINK_DEL, Q_UNLINK_MAX, Q_CHUNK_ALL, Q_CHUNK_PUT,
 	Q_CHUNK_DEL,
@@ -256,6 +256,9 @@ int email_get(struct index *x, uint64_t id, struct arena *ar, struct email_row *
 int email_put_places(struct index *x, uint64_t id, const struct place *p, size_t n, struct err *e);
 /* Adds sign times what the Email with this one membership counts in JMAP. */
 int email_count_single(struct index *x, struct box *b, uint64_t thread, uint32_t flags, int sign,
+    struct err *e);
+/* The same Email's flags have changed. */
+int email_count_flags(struct index *x, struct box *b, uint64_t thread, uint32_t old, uint32_t flags,
     struct err *e);
 /* The same for an Email with several memberships, as the rows are now. */
 int email_count_linked(struct index *x, uint64_t id, int sign, struct err *e);

@@ -120,6 +120,7 @@ const char *const index_sql[Q_COUNT] = {
 	[Q_DELIVERED_LIST] = "SELECT spool FROM delivered WHERE spool<?1 ORDER BY spool",
 	[Q_DELIVERED_DEL] = "DELETE FROM delivered WHERE spool BETWEEN ?1 AND ?2",
 	[Q_THREAD_GET] = "SELECT n, boxes FROM thread WHERE id=?1",
+	[Q_THREAD_RANGE] = "SELECT id, n, boxes FROM thread WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
 	[Q_THREAD_PUT] = "REPLACE INTO thread VALUES(?1,?2,?3)",
 	[Q_THREAD_SET] = "UPDATE thread SET n=?2, boxes=?3 WHERE id=?1",
 	[Q_THREAD_DEL] = "DELETE FROM thread WHERE id=?1",

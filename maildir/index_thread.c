@@ -22,6 +22,10 @@
 #define ENTRY 8
 #define THREAD_BOXES_MAX 4096
 #define THREADS_IN_MEMORY 16384
+/* Threads that are written together, and how many other rows for each of them make a walk
+ * over all dearer than looking each up. */
+#define FLUSH_CHUNK 256
+#define WALK_SPARSE 4
 
 static inline uint64_t
 rotl(uint64_t v, int n)
@@ -204,62 +208,115 @@ pack(char *out, const struct thread_box *v, size_t n)
 	return s;
 }
 
-/* The row as it is: how many Emails, its entries with room for `more`. */
-static int
-row_get(struct index *x, const struct thread_delta *d, int64_t *ret_n, struct thread_box **ret_v,
-    size_t *ret_nv, struct err *e)
-{
-	sqlite3_stmt *s = NULL;
-	struct str data = STR_NULL;
-	int64_t n = 0;
-	int r = 0;
+/* A row as it is: how many Emails, its entries with room for the delta's. */
+struct thread_row {
+	int64_t n;
+	struct thread_box *v;
+	size_t nv;
+};
 
-	if (!d->fresh) {
-		if (!(s = db_q(x, Q_THREAD_GET, e, "i", DB_I(d->thread))))
-			return -EUCLEAN;
-		if ((r = db_step(x, s, e)) < 0)
-			return r;
-		if (r) {
-			n = sqlite3_column_int64(s, 0);
-			data = db_text(s, 1);
-		}
-	}
+static int
+row_fill(struct index *x, const struct thread_delta *d, int64_t n, struct str data,
+    struct thread_row *ret, struct err *e)
+{
 	if (data.n % ENTRY || data.n / ENTRY > THREAD_BOXES_MAX || n < 0 || n > INT32_MAX)
-		r = err_set(e, -EUCLEAN, "%s: impossible thread row", x->dir);
-	else if (!(*ret_v = arena_alloc(x->txn,
-	             (data.n / ENTRY + d->n_boxes + 1) * sizeof **ret_v)))
-		r = err_set(e, -ENOMEM, "no memory for threads");
-	else
-		*ret_nv = unpack(data, *ret_v), *ret_n = n, r = 0;
-	if (s)
-		sqlite3_reset(s);
+		return err_set(e, -EUCLEAN, "%s: impossible thread row", x->dir);
+	ret->v = arena_alloc(x->txn, (data.n / ENTRY + d->n_boxes + 1) * sizeof *ret->v);
+	if (!ret->v)
+		return err_set(e, -ENOMEM, "no memory for threads");
+	ret->nv = unpack(data, ret->v);
+	ret->n = n;
+	return 0;
+}
+
+static int
+row_get(struct index *x, const struct thread_delta *d, struct thread_row *ret, struct err *e)
+{
+	sqlite3_stmt *s;
+	int r;
+
+	if (d->fresh)
+		return row_fill(x, d, 0, STR_NULL, ret, e);
+	if (!(s = db_q(x, Q_THREAD_GET, e, "i", DB_I(d->thread))))
+		return -EUCLEAN;
+	if ((r = db_step(x, s, e)) < 0)
+		return r;
+	r = r ? row_fill(x, d, sqlite3_column_int64(s, 0), db_text(s, 1), ret, e) :
+	    row_fill(x, d, 0, STR_NULL, ret, e);
+	sqlite3_reset(s);
+	return r;
+}
+
+/* The rows of threads that lie close together, by one walk over them. */
+static int
+rows_walk(struct index *x, struct thread_delta *const *d, size_t n, struct thread_row *row,
+    struct err *e)
+{
+	sqlite3_stmt *s = db_q(x, Q_THREAD_RANGE, e, "ii", DB_I(d[0]->thread),
+	    DB_I(d[n - 1]->thread));
+	size_t i = 0;
+	int r, step;
+
+	if (!s)
+		return -EUCLEAN;
+	do {
+		uint64_t id;
+
+		if ((r = step = db_step(x, s, e)) < 0)
+			break;
+		id = step ? db_u64(s, 0) : UINT64_MAX;
+		for (r = 0; !r && i < n && d[i]->thread < id; i++)
+			r = row_fill(x, d[i], 0, STR_NULL, &row[i], e);
+		if (!r && i < n && d[i]->thread == id) {
+			r = row_fill(x, d[i], sqlite3_column_int64(s, 1), db_text(s, 2), &row[i], e);
+			i++;
+		}
+	} while (!r && step);
+	sqlite3_reset(s);
 	return r;
 }
 
 static int
-flush_one(struct index *x, const struct thread_delta *d, struct err *e)
+rows_get(struct index *x, struct thread_delta *const *d, size_t n, struct thread_row *row,
+    struct err *e)
 {
-	struct thread_box *v = NULL;
-	char *packed;
-	int64_t n = 0;
-	size_t nv = 0;
-	bool fresh;
-	int r;
+	int r = 0;
 
-	if ((r = row_get(x, d, &n, &v, &nv, e)))
-		return r;
-	fresh = n == 0; /* a rebuild knows threads whose row it did not make */
-	thread_tally(x, v, nv, -1);
-	n += d->n;
-	if (merge(v, &nv, d) || n < 0)
+	if (d[n - 1]->thread - d[0]->thread < n * WALK_SPARSE)
+		return rows_walk(x, d, n, row, e);
+	for (size_t i = 0; !r && i < n; i++)
+		r = row_get(x, d[i], &row[i], e);
+	return r;
+}
+
+static int
+flush_one(struct index *x, const struct thread_delta *d, struct thread_row *row, struct err *e)
+{
+	char *packed;
+
+	thread_tally(x, row->v, row->nv, -1);
+	row->n += d->n;
+	if (merge(row->v, &row->nv, d) || row->n < 0)
 		return err_set(e, -EUCLEAN, "%s: a thread's counts do not add up", x->dir);
-	thread_tally(x, v, nv, 1);
-	if (!n)
+	thread_tally(x, row->v, row->nv, 1);
+	if (!row->n)
 		return db_run(x, Q_THREAD_DEL, e, "i", DB_I(d->thread));
-	if (!(packed = arena_alloc(x->txn, nv * ENTRY + 1)))
+	if (!(packed = arena_alloc(x->txn, row->nv * ENTRY + 1)))
 		return err_set(e, -ENOMEM, "no memory for threads");
-	return db_run(x, fresh ? Q_THREAD_PUT : Q_THREAD_SET, e, "iib", DB_I(d->thread),
-	    DB_I(n), pack(packed, v, nv));
+	return db_run(x, d->fresh ? Q_THREAD_PUT : Q_THREAD_SET, e, "iib", DB_I(d->thread),
+	    DB_I(row->n), pack(packed, row->v, row->nv));
+}
+
+/* A chunk: the rows are read before the first is written. */
+static int
+flush_chunk(struct index *x, struct thread_delta *const *d, size_t n, struct err *e)
+{
+	struct thread_row row[FLUSH_CHUNK];
+	int r = rows_get(x, d, n, row, e);
+
+	for (size_t i = 0; !r && i < n; i++)
+		r = flush_one(x, d[i], &row[i], e);
+	return r;
 }
 
 static int
@@ -286,8 +343,8 @@ thread_flush(struct index *x, struct err *e)
 	while ((d = map_next(&x->threads, &pos, &(uint64_t){ 0 })))
 		v[n++] = d;
 	qsort(v, n, sizeof *v, by_thread);
-	for (size_t i = 0; !r && i < n; i++)
-		r = flush_one(x, v[i], e);
+	for (size_t i = 0; !r && i < n; i += FLUSH_CHUNK)
+		r = flush_chunk(x, v + i, n - i < FLUSH_CHUNK ? n - i : FLUSH_CHUNK, e);
 	free(v);
 	map_done(&x->threads);
 	x->trouble |= r != 0;
