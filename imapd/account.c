@@ -12,7 +12,10 @@
 #include "lib/base/log.h"
 #include "lib/client/auth.h"
 
-enum { RENEW_MS = 6 * 60 * 1000 /* before the ticket ends */ };
+enum {
+	RENEW_MS = 6 * 60 * 1000, /* before the ticket ends */
+	FAILURES_MAX = 10,
+};
 
 bool
 login_allowed(const struct imap *c)
@@ -25,12 +28,14 @@ on_event(void *arg, uint32_t mailbox, uint64_t modseq)
 {
 	struct imap *c = arg;
 
-	if (mailbox == 0)
+	if (mailbox == 0) {
 		c->acct_void = true;
-	else if (c->view && c->view->mailbox == mailbox)
+		box_lose(c->account);
+	} else if (c->view && c->view->mailbox == mailbox) {
 		c->view->news = true;
-	else
+	} else {
 		return;
+	}
 	if (c->idle_tag)
 		session_poke(c->s);
 }
@@ -80,6 +85,8 @@ log_in(struct imap *c, struct str mech, struct str user, struct str password, st
 	if (!a.ok) {
 		LOG_INFO("imap.login_failed", L_STR("user", user),
 		    L_C("client", session_peer_text(c->s)), L_STR("why", a.text));
+		if (++c->failures == FAILURES_MAX)
+			bye(c, "Too many failed log-ins");
 		return no(c, "[AUTHENTICATIONFAILED] Authentication failed");
 	}
 	if ((r = take_account(c, &a)) != IMAP_OK)

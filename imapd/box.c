@@ -203,6 +203,16 @@ find(uint64_t account, uint32_t mailbox)
 	return NULL;
 }
 
+void
+box_lose(uint64_t account)
+{
+	struct box *b, *tmp;
+
+	LIST_FOREACH_SAFE(b, tmp, &boxes, struct box, link)
+		if (b->account == account)
+			list_remove(&b->link); /* nobody finds it any more */
+}
+
 int
 box_open(struct store_account *a, uint64_t account, uint32_t mailbox, bool claim, struct arena *ar,
     struct box **ret, uint32_t *ret_recent, struct wire_error *we)

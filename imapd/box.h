@@ -37,6 +37,9 @@ struct box {
 int box_open(struct store_account *a, uint64_t account, uint32_t mailbox, bool claim,
     struct arena *ar, struct box **ret, uint32_t *ret_recent, struct wire_error *we);
 void box_ref(struct box *b);
+/* The store was lost: what the boxes of this account hold may not be so. Who has one
+ * keeps it until its view is frozen; the next box_open loads anew. */
+void box_lose(uint64_t account);
 void box_unref(struct box **b);
 
 /* Asks the store what changed. claim as above. */

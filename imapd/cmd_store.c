@@ -102,27 +102,53 @@ expected(struct imap *c, const struct store_args *a)
 	return v;
 }
 
+static void
+put_range(struct buf *b, const struct seq_range *r, bool first)
+{
+	if (!first)
+		buf_putc(b, ',');
+	buf_u64(b, r->lo);
+	if (r->hi > r->lo) {
+		buf_putc(b, ':');
+		buf_u64(b, r->hi);
+	}
+}
+
+/* What was refused, as the client names it: UIDs or numbers. */
+static void
+put_refused(struct imap *c, struct buf *b, const struct uid_set *refused)
+{
+	struct seq_range last = { 0 };
+	bool first = true;
+	uint32_t uid, n;
+	size_t i;
+
+	for (i = 0; i < refused->n; i++)
+		for (uid = refused->v[i].lo; uid <= refused->v[i].hi; uid++) {
+			if (!(n = c->uid ? uid : view_seq(c->view, uid)))
+				continue;
+			if (last.lo && n == last.hi + 1) {
+				last.hi = n;
+				continue;
+			}
+			if (last.lo) {
+				put_range(b, &last, first);
+				first = false;
+			}
+			last = (struct seq_range){ n, n };
+		}
+	if (last.lo)
+		put_range(b, &last, first);
+}
+
 /* The tagged answer of a conditional STORE that was refused for some. */
 static enum result
 modified(struct imap *c, const struct uid_set *refused, bool gone)
 {
 	struct buf b = { 0 };
-	size_t i;
-	uint32_t uid;
-	bool first = true;
 
 	buf_puts(&b, "[MODIFIED ");
-	for (i = 0; i < refused->n; i++)
-		for (uid = refused->v[i].lo; uid <= refused->v[i].hi; uid++) {
-			uint32_t shown = c->uid ? uid : view_seq(c->view, uid);
-
-			if (!shown)
-				continue;
-			if (!first)
-				buf_putc(&b, ',');
-			buf_u64(&b, shown);
-			first = false;
-		}
+	put_refused(c, &b, refused);
 	buf_puts(&b, "] Conditional STORE failed");
 	c->text = arena_dup(c->ar, buf_view(&b));
 	buf_done(&b);

@@ -66,6 +66,7 @@ struct imap {
 	bool tls;
 	bool condstore;            /* a CONDSTORE enabling command was given */
 	unsigned bads;             /* commands refused as BAD, in a row */
+	unsigned failures;         /* log-ins that were refused */
 	uint64_t opened_ms, last_input_ms;
 	bool recheck;              /* authd says that the account changed */
 	struct list link;          /* in the process's list of sessions */

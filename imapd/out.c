@@ -15,6 +15,8 @@ out_flush(struct imap *c)
 {
 	stream_put(c->st, c->out.p, c->out.n);
 	buf_clear(&c->out);
+	if (*stream_why(c->st))
+		c->bye = true; /* nobody listens */
 }
 
 void

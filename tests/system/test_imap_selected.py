@@ -231,6 +231,7 @@ def test_condstore(two):
     r = b.ok('STORE 2 (UNCHANGEDSINCE %d) +FLAGS (\\Flagged)' % new)
     assert r.code() == '' and flags(r)[2] == {'\\Seen', '\\Flagged'}
     assert b.ok('STORE 1 (UNCHANGEDSINCE 0) FLAGS ()').code() == 'MODIFIED 1'
+    assert b.ok('STORE 1,3:5 (UNCHANGEDSINCE 0) FLAGS ()').code() == 'MODIFIED 1,3:5'
     # what changed since
     got = modseqs(a.ok('NOOP'))
     assert set(got) == {1, 2, 3}
