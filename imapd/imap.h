@@ -53,6 +53,7 @@ struct imap_listener {
 	const struct conf_listen *conf;
 	struct tls_server *tls;
 	bool implicit_tls, starttls, tls_required, plaintext_auth;
+	struct imap_listener *next; /* of all that ever were */
 };
 
 struct imap {

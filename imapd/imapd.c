@@ -54,15 +54,17 @@ start(struct service *s, struct err *e)
 	return service_tls(s) ? tls_server_alpn(service_tls(s), alpn, 1) : 0;
 }
 
+/* Sessions outlive their listener, so what they may do is never freed. */
 static int
 on_listen(struct service *s, const struct conf_listen *ls, int fd, struct err *e)
 {
+	static struct imap_listener *all;
 	struct imap_listener *on = malloc(sizeof *on);
 
 	if (!on)
 		return err_set(e, -ENOMEM, "out of memory");
-	/* sessions outlive their listener, so it is never freed */
 	*on = (struct imap_listener){
+		.next = all,
 		.conf = ls,
 		.tls = service_tls(s),
 		.implicit_tls = ls->tls == CONF_TLS_IMPLICIT,
@@ -71,6 +73,7 @@ on_listen(struct service *s, const struct conf_listen *ls, int fd, struct err *e
 		.plaintext_auth = ls->plaintext_auth,
 	};
 	on->starttls = on->starttls && on->tls;
+	all = on;
 	return session_listen(service_loop(s), &imap_session_kind, fd, on, e) ? 0 : e->code;
 }
 

@@ -73,15 +73,20 @@ smtpd_listen(struct service *s, const struct conf_listen *ls, int fd, struct err
 		.close = close_session,
 	};
 
-	struct conf_listen *kept = malloc(sizeof *kept);
+	static struct kept {
+		struct conf_listen on;
+		struct kept *next;
+	} *all;
+	struct kept *kept = malloc(sizeof *kept);
 
 	if (!kept)
 		return err_set(e, -ENOMEM, "out of memory");
 	/* Sessions outlive the config that made their listener, so each listener
 	 * has its own copy for the life of the process; its strings are not used. */
-	*kept = *ls;
-	kept->name = kept->address = STR_NULL;
-	return session_listen(service_loop(s), &kind, fd, kept, e) ? 0 : e->code;
+	*kept = (struct kept){ *ls, all };
+	kept->on.name = kept->on.address = STR_NULL;
+	all = kept;
+	return session_listen(service_loop(s), &kind, fd, &kept->on, e) ? 0 : e->code;
 }
 
 int
