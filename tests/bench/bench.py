@@ -464,18 +464,18 @@ def rounds(systems, n, one):
     return {name: medians(r) for name, r in results.items()}
 
 
-HEAD = '%-44s %12s %12s %9s  %-7s %s' % ('', 'posthorn', 'peer', 'ratio', 'bar', '')
+HEAD = '%-44s %12s %12s %9s  bar' % ('', 'posthorn', 'peer', 'ratio')
 
 
-def row(what, ours, peer, bar, less=False, unit=''):
-    """One line of the table. bar: the least ratio that will do; less: small is good, and
-    the ratio is peer/ours then."""
+def row(what, ours, peer, bar, less=False):
+    """One line of the table. bar: the least ratio that will do, 0 for none; less: small is
+    good, and the ratio is peer/ours then."""
     if peer is None or not ours:
-        print('%-44s %12.4g %12s %9s  %-7s %s' % (what, ours, '-', '-', bar, unit), flush=True)
+        print('%-44s %12.4g %12s %9s  -' % (what, ours, '-', '-'), flush=True)
         return
     ratio = peer / ours if less else ours / peer
-    verdict = 'holds' if ratio >= bar else 'MISSED'
-    print('%-44s %12.4g %12.4g %8.2fx  %-7s %s %s' % (what, ours, peer, ratio, '%gx' % bar, verdict, unit),
+    verdict = '' if not bar else 'holds' if ratio >= bar else 'MISSED'
+    print('%-44s %12.4g %12.4g %8.2fx  %-7s %s' % (what, ours, peer, ratio, '%gx' % bar if bar else '-', verdict),
           flush=True)
 
 

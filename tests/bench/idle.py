@@ -7,8 +7,8 @@ import time
 import bench
 from imapconn import ImapConn
 
-FIRST = 50       # until buffers and caches have their size
-OURS = 500 if bench.QUICK else 2000
+FIRST = bench.USERS  # until each account is open and buffers have their size
+OURS = 500 if bench.QUICK else 1000
 PEERS = 100 if bench.QUICK else 300
 SETTLE = 2       # seconds until a connection is parked
 
