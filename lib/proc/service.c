@@ -144,6 +144,24 @@ apply_log_level(const struct settings *c)
 			log_threshold = l;
 }
 
+/* Every config that this process had: sessions of any age point into them. */
+static struct past {
+	struct past *before;
+	struct settings *settings;
+} *past;
+
+static bool
+keep_settings(struct settings *n)
+{
+	struct past *p = malloc(sizeof *p);
+
+	if (p) {
+		*p = (struct past){ past, n };
+		past = p;
+	}
+	return p != NULL;
+}
+
 static void
 take_config(struct service *s, struct str text)
 {
@@ -154,6 +172,11 @@ take_config(struct service *s, struct str text)
 		struct str why = errors.n ? errors.v[0].text : STR("it cannot be parsed");
 
 		err_set(&s->failed, -EINVAL, "the new config was refused: %.*s", STR_ARG(why));
+		return;
+	}
+	if (!keep_settings(n)) {
+		settings_free(&n);
+		err_set(&s->failed, -ENOMEM, "out of memory");
 		return;
 	}
 	s->settings = n;
