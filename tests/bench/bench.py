@@ -25,6 +25,8 @@ TICK = os.sysconf('SC_CLK_TCK')
 QUICK = '--quick' in sys.argv
 USERS = 100
 PASSWORD = 'bench-secret'
+READY = 10      # segments of 64 MB, more than a round fills
+SETTLE = 10     # seconds until so many are ready, at most
 
 
 def scratch():
@@ -176,11 +178,17 @@ class Posthorn:
         self.call('queue', 'hold', '--new', 'on')
 
     def new_round(self):
-        """Forgets held mail, so that segments of the log are used again, as in a
-        system that has been running."""
+        """Forgets held mail and waits until its segments of the log are ready to be used
+        again, as they are in a system that has been running."""
         if self.queued():
             self.call('queue', 'delete', '--all')
             until(lambda: not self.queued(), 60, 'deleting')
+        end = time.monotonic() + SETTLE
+        while time.monotonic() < end:
+            s = self.summary()
+            if s['segments_ready'] >= min(READY, s['segments'] - 1):
+                break
+            time.sleep(0.2)
 
     def mailboxes(self):
         return os.path.join(self.dir, 'store')
