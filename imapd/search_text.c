@@ -159,6 +159,23 @@ scan_header(struct scan *sc, struct str header, bool text_only)
 	sc->headers = false;
 }
 
+/* s without the begin of a UTF-8 character at its end. */
+static size_t
+whole_characters(struct str s)
+{
+	size_t n = s.n, back;
+
+	for (back = 1; back <= 3 && back <= n; back++) {
+		unsigned char c = (unsigned char)s.p[n - back];
+
+		if (c >= 0xc0)
+			return c >= (back == 1 ? 0xc0 : back == 2 ? 0xe0 : 0xf0) ? n - back : n;
+		if (c < 0x80)
+			break;
+	}
+	return n;
+}
+
 /* How much of `raw` can be decoded by itself: what stands behind has to wait. */
 static size_t
 cut_raw(struct str raw, struct str encoding)
@@ -168,7 +185,7 @@ cut_raw(struct str raw, struct str encoding)
 
 	if (!str_ieq(encoding, STR("base64"))) {
 		lf = str_rchr(raw, '\n');
-		return lf < 0 ? raw.n : (size_t)lf + 1;
+		return lf < 0 ? whole_characters(raw) : (size_t)lf + 1;
 	}
 	for (i = 0; i < raw.n; i++) {
 		char c = raw.p[i];
@@ -194,7 +211,7 @@ cut_bytes(struct str bytes, struct str charset)
 	lf = str_rchr(bytes, '\n');
 	if (lf >= 0)
 		return (size_t)lf + 1;
-	return bytes.n < PIECE ? 0 : bytes.n;
+	return bytes.n < PIECE ? 0 : whole_characters(bytes);
 }
 
 /* HTML is cut before a tag, where no tag can be open. */
