@@ -201,7 +201,8 @@ test_resolve(void **st)
 		{ "PostMaster+x@example.test", DIRECTORY_ACCOUNT, "user1@example.test", "x" },
 		{ "postmaster@b\xc3\xbc" "cher.test", DIRECTORY_NO_USER, "", "" },
 		{ "user1@other.test", DIRECTORY_NOT_LOCAL, "", "" },
-		{ "user1", DIRECTORY_NOT_LOCAL, "", "" },
+		{ "user1", DIRECTORY_NO_USER, "", "" },
+		{ "Postmaster", DIRECTORY_ACCOUNT, "user1@example.test", "" },
 		{ "", DIRECTORY_NOT_LOCAL, "", "" },
 	};
 
