@@ -35,6 +35,7 @@ test_peers(void **st)
 		{ ROLE_SMTPD, MSG_STORE_DELIVER, false },
 		{ ROLE_SMTPD, MSG_STORE_ATTACH, false },
 		{ ROLE_SUBMITD, MSG_AUTH_RESOLVE, true },
+		{ ROLE_SUBMITD, MSG_AUTH_ACCOUNT, true },
 		{ ROLE_SUBMITD, MSG_AUTH_LOGIN, false },
 		{ ROLE_SUBMITD, MSG_QUEUE_ACCEPT, true },
 		{ ROLE_IMAPD, MSG_AUTH_LOGIN, true },
