@@ -168,6 +168,19 @@ test_crc(void **st)
 	/* the check value of CRC-32/ISCSI */
 	assert_int_equal(crc32c(0, "123456789", 9), 0xe3069283u);
 	assert_int_equal(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283u);
+
+	/* however it is cut: long pieces are summed in three parts */
+	static unsigned char text[9000];
+	uint32_t whole, bytewise = 0;
+
+	for (size_t i = 0; i < sizeof text; i++) {
+		text[i] = (unsigned char)(i * 7 + i / 251);
+		bytewise = crc32c(bytewise, text + i, 1);
+	}
+	whole = crc32c(0, text, sizeof text);
+	assert_int_equal(whole, bytewise);
+	for (size_t cut = 1; cut < sizeof text; cut += 511)
+		assert_int_equal(crc32c(crc32c(0, text, cut), text + cut, sizeof text - cut), whole);
 }
 
 int
