@@ -6,7 +6,7 @@ import pytest
 
 from conftest import USERS, built_with, need_root
 
-FRONTS = {'smtpd', 'imapd', 'mimed'}
+EMPTY_ROOT = {'smtpd', 'imapd', 'mimed', 'submitd'}
 
 
 def status(pid):
@@ -30,7 +30,7 @@ def test_empty_root(house):
         pytest.skip('sanitizers open files')
     for p in house.processes():
         root = os.readlink('/proc/%d/root' % p['pid'])
-        if p['role'] in FRONTS:
+        if p['role'] in EMPTY_ROOT:
             assert root.endswith('(deleted)'), p
         else:
             assert root == '/', p
