@@ -601,8 +601,8 @@ new_delivery(struct peer *p, const struct frame *f)
 }
 
 void
-deliver_frame(struct actors *as, struct sched *s, struct volume_seat *(*seat_of)(uint32_t volume),
-    struct peer *p, const struct frame *f)
+deliver_frame(struct actors *as, struct sched *s,
+    struct volume_seat *(*seat_of)(uint32_t volume), struct peer *p, const struct frame *f)
 {
 	struct delivery *d = new_delivery(p, f);
 	struct wire_error we = { .code = -ENOMEM,

@@ -21,8 +21,8 @@ enum { DELIVER_RCPTS_MAX = 4096 };
 
 /* Takes a MSG_STORE_DELIVER frame of p. fd is taken. Answers, now or later. seat_of
  * gives the volume of a number, NULL when it is not here. */
-void deliver_frame(struct actors *as, struct sched *s, struct volume_seat *(*seat_of)(uint32_t volume),
-    struct peer *p, const struct frame *f);
+void deliver_frame(struct actors *as, struct sched *s,
+    struct volume_seat *(*seat_of)(uint32_t volume), struct peer *p, const struct frame *f);
 /* What a client is told for a negative code, here and at RCPT: code, reply, text. */
 void deliver_refusal(int code, struct wire_error *ret);
 /* For volume_on_group: sends the answers that a group's sync has made, in one go. */

@@ -196,7 +196,8 @@ slots_get(int fd, struct folder_file *ret)
 	for (int i = 0; i < 2; i++) {
 		struct folder_file f;
 
-		if (pread(fd, slot, FOLDER_SLOT, (off_t)i * FOLDER_SLOT) != FOLDER_SLOT || !folder_slot_get(slot, &f))
+		if (pread(fd, slot, FOLDER_SLOT, (off_t)i * FOLDER_SLOT) != FOLDER_SLOT ||
+		    !folder_slot_get(slot, &f))
 			continue;
 		if (!any || f.sequence > ret->sequence)
 			*ret = f;

@@ -292,6 +292,7 @@ rows_get(struct index *x, struct thread_delta *const *d, size_t n, struct thread
 static int
 flush_one(struct index *x, const struct thread_delta *d, struct thread_row *row, struct err *e)
 {
+	bool fresh = row->n == 0; /* a rebuild knows threads whose row it did not make */
 	char *packed;
 
 	thread_tally(x, row->v, row->nv, -1);
@@ -303,7 +304,7 @@ flush_one(struct index *x, const struct thread_delta *d, struct thread_row *row,
 		return db_run(x, Q_THREAD_DEL, e, "i", DB_I(d->thread));
 	if (!(packed = arena_alloc(x->txn, row->nv * ENTRY + 1)))
 		return err_set(e, -ENOMEM, "no memory for threads");
-	return db_run(x, d->fresh ? Q_THREAD_PUT : Q_THREAD_SET, e, "iib", DB_I(d->thread),
+	return db_run(x, fresh ? Q_THREAD_PUT : Q_THREAD_SET, e, "iib", DB_I(d->thread),
 	    DB_I(row->n), pack(packed, row->v, row->nv));
 }
 

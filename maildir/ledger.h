@@ -48,7 +48,8 @@ int ledger_room(struct ledger *l, uint64_t account, uint64_t quota, uint64_t siz
 
 /* From the actor: the index says how many bytes there are; `files` of new/ with
  * `size` bytes are no longer waiting. */
-void ledger_taken(struct ledger *l, uint64_t account, uint64_t bytes, uint32_t files, uint64_t size);
+void ledger_taken(struct ledger *l, uint64_t account, uint64_t bytes, uint32_t files,
+    uint64_t size);
 /* The whole of new/ was taken in (an opening). */
 void ledger_known(struct ledger *l, uint64_t account, uint64_t bytes, uint32_t flags);
 void ledger_unknown(struct ledger *l, uint64_t account);

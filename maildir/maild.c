@@ -268,7 +268,8 @@ on_call(struct peer *p, struct frame *f)
 	}
 	if (r == 0)
 		return;
-	answer_code(p, f, r, r == -ESTALE ? STR("The handle is void") : STR("The request cannot be taken"));
+	answer_code(p, f, r, r == -ESTALE ? STR("The handle is void") :
+	    STR("The request cannot be taken"));
 	arena_free(&a);
 }
 
@@ -314,7 +315,9 @@ on_room(struct peer *p, struct frame *f)
 	seat = r == 0 ? seat_of(q.volume) : NULL;
 	if (seat && q.quota && q.size > q.quota)
 		r = -EFBIG;
-	else if (seat && (r = ledger_room(volume_ledger(seat->volume), q.account, q.quota, q.size)) != -EDQUOT)
+	else if (seat)
+		r = ledger_room(volume_ledger(seat->volume), q.account, q.quota, q.size);
+	if (seat && (r == 0 || r == -EAGAIN))
 		r = volume_fits(seat->volume, q.size);
 	if (r < 0) {
 		deliver_refusal(r, &we);

@@ -1,7 +1,8 @@
 /*
  * The upkeep of an open account that has nothing else to do: `delivered` rows that
- * queued needs no more, old tombstones, the snapshot when it is due, memory given back. A job that goes to the end of the
- * account's queue after each slice; few run at once.
+ * queued needs no more, old tombstones, the snapshot when it is due, memory given
+ * back. A job that goes to the end of the account's queue after each slice; few run
+ * at once.
  */
 #ifndef MAILDIR_UPKEEP_H
 #define MAILDIR_UPKEEP_H
