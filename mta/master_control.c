@@ -337,7 +337,7 @@ on_scrape(struct watch *w, uint32_t events)
 {
 	struct scrape *s = LIST_ENTRY(w, struct scrape, watch);
 	char t[1024];
-	ssize_t r;
+	ssize_t r = 0;
 
 	if (s->out.n) {
 		scrape_write(s);
