@@ -18,7 +18,7 @@ is_address(struct str *v)
 
 	if (str_istarts(*v, STR("IPV6:")))
 		*v = str_skip(*v, 5);
-	if (v->n >= sizeof text || memchr(v->p, 0, v->n))
+	if (!v->n || v->n >= sizeof text || memchr(v->p, 0, v->n))
 		return false;
 	memcpy(text, v->p, v->n);
 	text[v->n] = '\0';

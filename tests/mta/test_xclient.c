@@ -51,7 +51,7 @@ static void
 test_bad(void **st)
 {
 	static const char *const t[] = {
-		"", " ", "NAME", "NAME=", "=x", "COLOR=red", "ADDR=300.1.1.1", "ADDR=1.2.3", "ADDR=IPV6:1.2.3.4",
+		"", " ", "NAME", "NAME=", "ADDR=", "LOGIN=", "PORT=", "=x", "COLOR=red", "ADDR=300.1.1.1", "ADDR=1.2.3", "ADDR=IPV6:1.2.3.4",
 		"PORT=65536", "PORT=-1", "PORT=", "PROTO=LMTP", "HELO=a+20b", "HELO=+", "HELO=+2", "HELO=+2G",
 		"LOGIN=a+0Ab", "NAME=a=b", "ADDR=1.2.3.4 NAME", "NAME=h\303\266st",
 	};
