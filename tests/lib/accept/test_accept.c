@@ -39,10 +39,68 @@ test_check(void **st)
 	}
 }
 
+/* What is left out, and where it stood. */
+static void
+test_cuts(void **st)
+{
+	static const char text[] = "Return-Path: <a@b.test>\r\nSubject: x\r\nbcc: a@b.test,\r\n c@d.test\r\n"
+				   "Resent-BCC: e@f.test\r\nContent-Length: 3\r\nreturn-path: <>\r\n\r\nBcc: b\r\n";
+	const struct settings s = { .hop_limit = 9, .header_count_limit = 99, .header_size_limit = 9999 };
+	const char *const want[] = { "Return-Path:", "bcc:", "Resent-BCC:", "Content-Length:",
+		"return-path:" };
+	struct accept_header h;
+
+	assert_int_equal(accept_check(&s, str_c(text), false, &h).smtp, 0);
+	assert_int_equal(h.n_cuts, 2);
+	assert_int_equal(accept_check(&s, str_c(text), true, &h).smtp, 0);
+	assert_int_equal(h.n_cuts, 5);
+	for (size_t i = 0; i < h.n_cuts; i++) {
+		assert_memory_equal(text + h.cuts[i].at, want[i], strlen(want[i]));
+		assert_int_equal(text[h.cuts[i].at + h.cuts[i].n - 1], '\n');
+	}
+	assert_memory_equal(text + h.cuts[1].at, "bcc: a@b.test,\r\n c@d.test\r\n", h.cuts[1].n);
+}
+
+static void
+test_too_many_cuts(void **st)
+{
+	const struct settings s = { .hop_limit = 9, .header_count_limit = 999, .header_size_limit = 9999 };
+	struct buf b = { 0 };
+	struct accept_header h;
+
+	for (int i = 0; i < ACCEPT_CUTS; i++)
+		buf_puts(&b, "Bcc: a@b.test\r\n");
+	assert_int_equal(accept_check(&s, buf_view(&b), true, &h).smtp, 0);
+	buf_puts(&b, "Bcc: a@b.test\r\n");
+	assert_int_equal(accept_check(&s, buf_view(&b), true, &h).smtp, 554);
+	assert_int_equal(accept_check(&s, buf_view(&b), false, &h).smtp, 0);
+	buf_done(&b);
+}
+
+/* Each beginning of a message: whole from its empty line on, not before. */
+static void
+test_header_whole(void **st)
+{
+	static const struct {
+		const char *in;
+		size_t from;
+	} t[] = {
+		{ "Subject: x\r\n folded\r\nDate: y\r\n\r\nbody\r\n", 32 },
+		{ "\r\nbody", 2 },
+		{ "no header\r\nmore\r\n", 11 },
+		{ "A: b\r\nno field\r\nC: d\r\n\r\n", 24 },
+	};
+
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++)
+		for (size_t n = 0; n <= strlen(t[i].in); n++)
+			assert_int_equal(accept_header_whole(str_from(t[i].in, n)), n >= t[i].from);
+}
+
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_check) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(test_check), cmocka_unit_test(test_cuts),
+		cmocka_unit_test(test_too_many_cuts), cmocka_unit_test(test_header_whole) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
