@@ -2,18 +2,29 @@
 #include "imapd/content.h"
 
 #include <errno.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "imapd/view.h"
 #include "lib/base/clock.h"
+#include "lib/base/log.h"
 
 enum { PARSE_MAX = 64 << 20, PARSE_US = 500000 };
 
 int
 content_open(struct imap *c, uint32_t uid, struct content *ret, struct wire_error *we)
 {
+	struct stat st;
+	int r;
+
 	*ret = (struct content){ .fd = -1 };
-	return store_content(c->acct, c->view->mailbox, uid, &ret->fd, &ret->size, we);
+	r = store_content(c->acct, c->view->mailbox, uid, &ret->fd, &ret->size, we);
+	if (r < 0 || (fstat(ret->fd, &st) == 0 && (uint64_t)st.st_size >= ret->size))
+		return r;
+	LOG_ERROR("imap.message_short", L_C("user", c->user), L_U64("mailbox", c->view->mailbox),
+	    L_U64("uid", uid), L_U64("size", ret->size));
+	content_close(ret);
+	return -EIO;
 }
 
 void

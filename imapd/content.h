@@ -17,7 +17,8 @@ struct content {
 	struct str envelope, structure; /* blocks; of what was parsed here */
 };
 
-/* Opens message uid of the selected mailbox. -ENOENT: it is gone. May yield. */
+/* Opens message uid of the selected mailbox. -ENOENT: it is gone; -EIO: its file is
+ * shorter than it was. May yield. */
 int content_open(struct imap *c, uint32_t uid, struct content *ret, struct wire_error *we);
 /* Reads the table of parts: from the structure block if it is of this message. The
  * block must outlive the content. 0, or -ENOMEM. */

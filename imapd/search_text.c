@@ -185,7 +185,7 @@ cut_raw(struct str raw, struct str encoding)
 
 	if (!str_ieq(encoding, STR("base64"))) {
 		lf = str_rchr(raw, '\n');
-		return lf < 0 ? whole_characters(raw) : (size_t)lf + 1;
+		return lf < 0 ? raw.n : (size_t)lf + 1;
 	}
 	for (i = 0; i < raw.n; i++) {
 		char c = raw.p[i];
