@@ -100,6 +100,41 @@ become(const struct passwd *pw, struct err *e)
 	return 0;
 }
 
+/* A change of uid makes the kernel forget that this process goes with its parent:
+ * what it was told before is read, and said again after. */
+static int
+death_signal(void)
+{
+	int sig = 0;
+
+	prctl(PR_GET_PDEATHSIG, &sig, 0, 0, 0);
+	return sig;
+}
+
+int
+confine_files_as(const struct confine_spec *spec, const char *user, struct err *e)
+{
+	const struct passwd *pw;
+	int sig = death_signal();
+
+	if (geteuid() || spec->kind != CONFINE_STORE || !user || !*user)
+		return 0;
+	if (!(pw = getpwnam(user)))
+		return err_set(e, -ENOENT, "no system user %s", user);
+	if (setegid(pw->pw_gid) || seteuid(pw->pw_uid))
+		return err_sys(e, -errno, "uid of %s", user);
+	prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0);
+	return 0;
+}
+
+static int
+root_again(struct err *e)
+{
+	if (!getuid() && geteuid() && (seteuid(0) || setegid(0)))
+		return err_sys(e, -errno, "uid of root");
+	return 0;
+}
+
 static int
 drop_capabilities(struct err *e)
 {
@@ -134,13 +169,16 @@ confine(const struct confine_spec *spec, const char *user, struct err *e)
 	const struct confine_table *t = tables[spec->kind];
 	const char *mode = getenv("POSTHORN_SECCOMP");
 	bool log_only = SANITIZED || (mode && !strcmp(mode, "log"));
-	bool root = geteuid() == 0, chrooted = root && t->chroot && !SANITIZED;
-	int r, landlock = 0;
+	bool root = getuid() == 0, chrooted = root && t->chroot && !SANITIZED;
+	int sig = death_signal(), r = root_again(e), landlock = 0;
 
 	preload(spec);
-	r = set_limits(spec, e);
+	if (!r)
+		r = set_limits(spec, e);
 	if (!r && root)
 		r = leave_root(chrooted, user, e);
+	if (!r && prctl(PR_SET_PDEATHSIG, sig, 0, 0, 0))
+		r = err_sys(e, -errno, "signal of the parent's death");
 	if (!r && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		r = err_sys(e, -errno, "no_new_privs");
 	if (!r && !SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))

@@ -51,6 +51,11 @@ struct confine_spec {
  * his uid too. 0, or negative: the process must not go on. */
 int confine(const struct confine_spec *spec, const char *user, struct err *e);
 
+/* Started as root with a system user for a kind with files: makes files as that user
+ * until confine, so that what init makes is the keeper's own. Other kinds and users: does
+ * nothing. */
+int confine_files_as(const struct confine_spec *spec, const char *user, struct err *e);
+
 /* What confine did, for the log: "uid=posthorn-smtpd chroot=yes landlock=7
  * seccomp=enforce". Static. */
 const char *confine_summary(void);

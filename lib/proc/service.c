@@ -627,6 +627,8 @@ get_ready(struct service *s)
 
 	if (!s->settings)
 		fatal("service.config", "%s", s->failed.code ? s->failed.text : "no config came");
+	if (s->spec->confine && confine_files_as(s->spec->confine, s->user, &e))
+		fatal("confine.failed", "%s", e.text);
 	if (s->spec->init && s->spec->init(s, &e))
 		fatal("service.init_failed", "%s", e.text);
 	if (s->spec->listen && census_open(s->census, s->instance, s->instances, &e))

@@ -39,6 +39,8 @@ def test_empty_root(house):
 def test_a_uid_for_each_role(house):
     if not USERS:
         pytest.skip('no system users (POSTHORN_TEST_USERS)')
+    house.send(house.user('user1'))
+    house.wait_queue_empty()
     uids = {}
     for p in house.processes():
         uid = set(status(p['pid'])['Uid'].split())
@@ -48,6 +50,10 @@ def test_a_uid_for_each_role(house):
     for folder, role in (('spool', 'queued'), ('store', 'maild'), ('directory', 'authd')):
         st = os.stat(house.dir + '/' + folder)
         assert str(st.st_uid) == uids[role] and st.st_mode & 0o77 == 0, folder
+        for at, dirs, files in os.walk(house.dir + '/' + folder):
+            for name in dirs + files:
+                path = at + '/' + name
+                assert str(os.lstat(path).st_uid) == uids[role], path
 
 
 def test_a_directory_filled_before_the_first_start(make_house):

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -220,6 +221,7 @@ as_nobody(void)
 	struct err e;
 	ssize_t n;
 
+	CHECK(!prctl(PR_SET_PDEATHSIG, SIGTERM));
 	CHECK(!confine(&spec, "nobody", &e));
 	CHECK(getuid() && geteuid() && getgid());
 	CHECK((n = pread(status, text, sizeof text - 1, 0)) > 0);
@@ -247,6 +249,29 @@ empty_root(void)
 	CHECK(open("/file", O_CREAT | O_RDWR, 0600) < 0);
 	CHECK(mkdir("/dir", 0700) < 0);
 #endif
+}
+
+/* What init makes belongs to the keeper already, and so does what comes later. */
+static void
+files_as_nobody(void)
+{
+	char dir[] = "/tmp/confine-XXXXXX", file[64];
+	struct confine_spec spec = { .kind = CONFINE_STORE, .paths = { { dir, true } } };
+	int sig = 0, fd;
+	struct stat st;
+	struct err e;
+
+	CHECK(mkdtemp(dir) && !chmod(dir, 01777) && !prctl(PR_SET_PDEATHSIG, SIGTERM));
+	CHECK(!confine_files_as(&spec, "nobody", &e));
+	snprintf(file, sizeof file, "%s/file", dir);
+	CHECK((fd = open(file, O_CREAT | O_RDWR, 0600)) >= 0);
+	CHECK(!fstat(fd, &st) && st.st_uid && st.st_uid == geteuid() && st.st_gid == getegid());
+	CHECK(!prctl(PR_GET_PDEATHSIG, &sig) && sig == SIGTERM);
+	CHECK(!confine(&spec, "nobody", &e));
+	CHECK(getuid() == st.st_uid && geteuid() == st.st_uid);
+	CHECK((fd = open(file, O_RDWR)) >= 0);
+	CHECK(!unlink(file));
+	rmdir(dir);
 }
 
 static void
@@ -337,6 +362,7 @@ test_as_root(void **st)
 	if (geteuid())
 		skip();
 	in_child(as_nobody);
+	in_child(files_as_nobody);
 	in_child(empty_root);
 	in_child(no_such_user);
 }
