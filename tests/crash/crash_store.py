@@ -37,7 +37,7 @@ def environment(folder, **more):
                 CRASH_LOG=os.path.join(folder, 'recording'), CRASH_SLOW='6', **more)
 
 
-def record(folder, seed, lives=3, seconds=1.2, **fault):
+def record(folder, seed, lives=3, seconds=6, messages=50, **fault):
     """A recorded run; the load."""
     log = os.path.join(folder, 'recording')
     open(log, 'wb').close()
@@ -45,7 +45,7 @@ def record(folder, seed, lives=3, seconds=1.2, **fault):
     for i in range(lives):
         if not load.start():
             break
-        load.life(seconds, 6)
+        load.life(seconds, 6, messages)
         load.end(load.rng.choice(('kill', 'kill', 'stop')))
     return load
 
@@ -69,11 +69,11 @@ class After:
     """A maild started on a tree that a crash has left."""
 
     def __init__(self, store, log=None):
-        self.store, self.next_id = store, 0
+        self.store, self.fronts = store, {}
         self.maild = Maild(PROGRAM, store, log=log)
 
     def all(self, account):
-        front = Front(self, account)
+        front = self.fronts.setdefault(account, Front(self, account))   # it has read some already
         finish(front.attach(), self.maild)
         return finish(front.all(), self.maild)
 
@@ -175,7 +175,7 @@ def faults(folder, count, seed):
     for i in range(count):
         fault = FAULTS[i % len(FAULTS)] % rng.randint(60, 1500)
         sub = tempfile.mkdtemp(prefix='fault.', dir=folder)
-        load = record(sub, seed + i, 1, 0.7, CRASH_FAULT=fault)
+        load = record(sub, seed + i, 1, 3, 60, CRASH_FAULT=fault)
         failed += say('fault %s, running' % fault, load.complaints)
         log = replay.read_log(os.path.join(sub, 'recording'))
         disk, world = replay.Disk(load.store), World()

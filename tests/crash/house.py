@@ -209,10 +209,10 @@ class Queued(Daemon):
         if fd is not None:
             content = os.pread(fd, 1 << 28, 0)
             os.close(fd)
-        for account, maybe in accounts:
+        for account, self.maybe in accounts:
             o, smtp = self.outcome(spool_id, account)
             if o == 1:
-                self.delivered.append((spool_id, account, maybe, content))
+                self.delivered.append((spool_id, account, self.maybe, content))
             out += text(1, u64(1, o) + u64(2, smtp) + text(4, 'said by the store'))
         if not self.hold:
             w.send(DELIVER, out, ident, ANSWER)

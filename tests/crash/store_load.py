@@ -299,11 +299,11 @@ class Load:
         except (Gone, Refused):
             self.lives[account] = Front(self, account).life()
 
-    def life(self, seconds, deliveries):
-        """Load for a while. False: maild has ended by itself."""
-        m, end, ticked = self.maild, time.time() + seconds, 0
+    def life(self, seconds, deliveries, messages):
+        """Load for a while, or for so many messages. False: maild has ended by itself."""
+        m, end, ticked, last = self.maild, time.time() + seconds, 0, self.tokens + messages
         try:
-            while time.time() < end:
+            while time.time() < end and self.tokens < last:
                 if time.time() > ticked + 0.1:
                     ticked = time.time()
                     self.journal.mark('T', ticked)

@@ -22,16 +22,17 @@ LATE = 2.0   # seconds after which flags are durable: one, and the sync
 
 def content(token):
     """The message of a token; its size is the token's too."""
-    head = b'Subject: %d\r\nMessage-ID: <%d@crash.test>\r\n\r\n' % (token, token)
+    head = b'Subject: %s%d\r\nMessage-ID: <%d@crash.test>\r\n' % (b'Re: ' if token % 3 else b'', token, token)
+    head += b'References: <%d@crash.test>\r\n\r\n' % (token // 3 * 3)   # threads of three
     lines = (7919 * token) % 90 if token % 23 else 4000
     return head + (b'line of %d\r\n' % token) * lines
 
 
 def token_of(data):
     """The token of a stored message, or None when it is not whole."""
-    at = data.find(b'Subject: ')
+    at = data.find(b'Message-ID: <')
     try:
-        token = int(data[at + 9:data.index(b'\r', at)])
+        token = int(data[at + 13:data.index(b'@', at)])
     except ValueError:
         return None
     return token if data.endswith(content(token)) else None
