@@ -620,7 +620,7 @@ index_open(const struct index_options *o, struct index **ret, bool *ret_recovere
 {
 	struct err own = { 0 };
 	struct index *x;
-	bool recovered = false;
+	bool recovered = false, recover;
 	int r;
 
 	e = e ? e : &own;
@@ -628,10 +628,12 @@ index_open(const struct index_options *o, struct index **ret, bool *ret_recovere
 	x = index_bare(o, "index.db", e);
 	if (!x)
 		return e->code ? e->code : -EIO;
-	if ((r = account_load(x, e)) < 0 || (r == 1 && (r = make_first_folders(x, o->run, e))) ||
-	    (r = box_load_all(x, e)) || (r = settle_load(x, e)))
+	if ((r = account_load(x, e)) < 0 || (r == 1 && (r = make_first_folders(x, o->run, e))))
 		goto fail;
-	if (o->recover || (o->run && x->acc.run != o->run)) {
+	recover = o->recover || (o->run && x->acc.run != o->run);
+	if ((r = box_load_all(x, e)) || (r = settle_load(x, recover, e)))
+		goto fail;
+	if (recover) {
 		if ((r = index_recover(x, o->run, e)))
 			goto fail;
 		recovered = true;

@@ -309,7 +309,8 @@ int unlink_later(struct index *x, uint32_t mailbox, struct str name, struct err 
 int settle_later(struct index *x, uint32_t mailbox, uint32_t uid, uint64_t email, struct str file,
     struct err *e);
 void settle_forget(struct index *x, size_t keep);
-int settle_load(struct index *x, struct err *e);
+/* recover: a recovery follows, which needs what is to be unlinked. */
+int settle_load(struct index *x, bool recover, struct err *e);
 /* Notes what the commit just made wants unlinked. */
 int unlink_mark(struct index *x);
 void snapshot_stop(struct index *x);

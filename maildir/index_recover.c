@@ -12,7 +12,11 @@
  *   file without row, otherwise          a message: taken in under a new UID
  *   folder without row                   made a mailbox when it holds files, else removed
  *
- * Unlinks that were pending have been done when this runs (settle_load). Counters jump,
+ *   row whose file is missing, but one of a pending unlink has the same message
+ *                                        the rest of a move: linked
+ *
+ * A row of a delivery that is dropped with its Email takes its `delivered` row along: queued
+ * delivers it again. Unlinks that were pending are done by the settle after this. Counters jump,
  * so that no value that a client may have seen is given again.
  */
 #include "maildir/index_tree.h"
@@ -55,22 +59,149 @@ drop_torn(struct index *x, const struct box *b, const char *sub, struct tree *t)
 	}
 }
 
+/* ---- files that wait for their unlink ---- */
+
+/* Calls fn for each until it gives other than 0. dir: of the folder it stands in, or, of a
+ * folder that goes as a whole, its own (then name is empty). */
+static int
+each_doomed(struct index *x, int (*fn)(void *arg, const char *dir, struct str name), void *arg,
+    struct err *e)
+{
+	sqlite3_stmt *s = db_q(x, Q_UNLINK_LIST, e, "ii", DB_I(0), DB_I(INT64_MAX));
+	int r;
+
+	if (!s)
+		return -EUCLEAN;
+	while ((r = db_step(x, s, e)) > 0) {
+		struct box *b = map_get(&x->by_id, db_u32(s, 1));
+		struct str name = db_text(s, 2);
+		struct buf dir;
+
+		buf_init(&dir, 0);
+		buf_str(&dir, name);
+		if (!db_u32(s, 1))
+			r = buf_cstr(&dir) ? fn(arg, dir.p, STR("")) : -ENOMEM;
+		else
+			r = b ? fn(arg, b->dir, name) : 0;
+		buf_done(&dir);
+		if (r)
+			break;
+	}
+	sqlite3_reset(s);
+	return r;
+}
+
+struct doomed_in {
+	const char *dir;
+	struct tree *cur;
+};
+
+static int
+mark_doomed(void *arg, const char *dir, struct str name)
+{
+	struct doomed_in *d = arg;
+	struct tree_file *f = strcmp(dir, d->dir) ? NULL : strmap_get(&d->cur->by_name, name);
+
+	if (f)
+		f->seen = true;
+	return 0;
+}
+
+struct rest {
+	struct index *x;
+	const char *to;            /* the path that the row wants */
+	struct msg_name want;
+};
+
+/* 1: it was this one, linked. */
+static int
+link_rest(void *arg, const char *dir, struct str name)
+{
+	struct rest *t = arg;
+	struct msg_name n;
+	struct buf from;
+	int r = 0;
+
+	if (!name_parse(name, &n) || n.email != t->want.email || !str_eq(n.base, t->want.base))
+		return 0;
+	buf_init(&from, 0);
+	folder_path(&from, dir, "cur", name);
+	if (buf_cstr(&from) && tree_good(t->x->dirfd, from.p, &n) &&
+	    (!linkat(t->x->dirfd, from.p, t->x->dirfd, t->to, 0) || errno == EEXIST))
+		r = 1;
+	buf_done(&from);
+	return r;
+}
+
+/* Whether a row's missing file could be made from what a move left. */
+static int
+find_rest(struct index *x, const struct box *b, struct str name, struct err *e)
+{
+	struct rest t = { .x = x };
+	struct buf to;
+	int r = 0;
+
+	buf_init(&to, 0);
+	folder_path(&to, b->dir, "cur", name);
+	t.to = buf_cstr(&to);
+	if (t.to && name_parse(name, &t.want))
+		r = each_doomed(x, link_rest, &t, e);
+	buf_done(&to);
+	return r;
+}
+
 /* ---- rows against files ---- */
 
 struct lost_rows {
 	struct uid_range *v;
 	size_t n, cap;
+	struct lost_delivery { uint64_t spool_id, email; } *d; /* one per row */
+	size_t n_d, cap_d;
 };
 
 static int
-lose(struct lost_rows *l, uint32_t uid)
+lose(struct lost_rows *l, uint32_t uid, uint64_t email, struct str base)
 {
 	struct uid_range *u = index_grow(&l->v, &l->n, &l->cap, sizeof *u);
+	struct lost_delivery *d = index_grow(&l->d, &l->n_d, &l->cap_d, sizeof *d);
+	struct msg_name n;
 
-	if (!u)
+	if (!u || !d)
 		return -ENOMEM;
 	*u = (struct uid_range){ uid, uid };
+	*d = (struct lost_delivery){ .email = email };
+	if (name_parse(base, &n) && n.origin == NAME_DELIVERED && n.id <= INT64_MAX)
+		d->spool_id = n.id;
 	return 0;
+}
+
+/* The delivery of an Email that went may come again: it was never acknowledged. */
+static int
+forget_delivery(struct index *x, const struct lost_delivery *d, struct err *e)
+{
+	sqlite3_stmt *s;
+	int r;
+
+	if (!d->spool_id)
+		return 0;
+	if (!(s = db_q(x, Q_EMAIL_GET, e, "i", DB_I(d->email))))
+		return -EUCLEAN;
+	r = db_step(x, s, e);
+	sqlite3_reset(s);
+	if (r)
+		return r < 0 ? r : 0;
+	return db_run(x, Q_DELIVERED_DEL, e, "ii", DB_I(d->spool_id), DB_I(d->spool_id));
+}
+
+static int
+remove_lost(struct index *x, struct box *b, const struct lost_rows *lost, struct err *e)
+{
+	struct uid_set set = { lost->v, lost->n };
+	int r = lost->n ? member_remove(x, b, &set, e) : 0;
+
+	for (size_t i = 0; !r && i < lost->n_d; i++)
+		r = forget_delivery(x, &lost->d[i], e);
+	return r;
 }
 
 /* The file that waits in new/ for its name. */
@@ -119,12 +250,14 @@ match_row(struct index *x, struct box *b, sqlite3_stmt *s, struct tree *cur, str
 	} else if (!f && (f = find_base(fresh, base)) && tree_whole(f) &&
 	           !finish_rename(x, b, f, buf_view(&name))) {
 		f->seen = true;
+	} else if (!f && (r = find_rest(x, b, buf_view(&name), e))) {
+		r = r < 0 ? r : 0;
 	} else {
 		index_found(x, f ? FOUND_SHORT_FILE : FOUND_ROW_WITHOUT_FILE, b, uid,
 		    buf_cstr(&name), "the row is dropped");
 		if (f)
 			f->seen = true; /* goes with the row */
-		if ((r = lose(lost, uid)))
+		if ((r = lose(lost, uid, db_u64(s, 1), base)))
 			err_set(e, r, "no memory for recovery");
 	}
 	buf_done(&name);
@@ -136,7 +269,6 @@ match_rows(struct index *x, struct box *b, struct tree *cur, struct tree *fresh,
 {
 	sqlite3_stmt *s = db_q(x, Q_MEMBER_FILES, e, "i", DB_I(b->id));
 	struct lost_rows lost = { 0 };
-	struct uid_set set;
 	int r;
 
 	if (!s)
@@ -145,14 +277,36 @@ match_rows(struct index *x, struct box *b, struct tree *cur, struct tree *fresh,
 		if ((r = match_row(x, b, s, cur, fresh, &lost, e)))
 			break;
 	sqlite3_reset(s);
-	set = (struct uid_set){ lost.v, lost.n };
-	if (!r && lost.n)
-		r = member_remove(x, b, &set, e);
+	if (!r)
+		r = remove_lost(x, b, &lost, e);
 	free(lost.v);
+	free(lost.d);
 	return r;
 }
 
 /* ---- files without a row ---- */
+
+/* Whether one of an Email's places has its file. */
+static bool
+stands(struct index *x, const struct email_row *m)
+{
+	bool any = false;
+
+	for (size_t i = 0; !any && i < m->n_places; i++) {
+		struct box *b = map_get(&x->by_id, m->places[i].mailbox);
+		struct buf name, path;
+
+		buf_init(&name, 0);
+		buf_init(&path, 0);
+		name_cur(&name, m->base, m->places[i].uid, m->id);
+		if (b)
+			folder_path(&path, b->dir, "cur", buf_view(&name));
+		any = b && buf_cstr(&path) && !faccessat(x->dirfd, path.p, F_OK, AT_SYMLINK_NOFOLLOW);
+		buf_done(&name);
+		buf_done(&path);
+	}
+	return any;
+}
 
 /* An unfinished copy: the Email stands with the same base somewhere. */
 static int
@@ -171,7 +325,7 @@ is_copy(struct index *x, const struct tree_file *f, struct err *e)
 	sqlite3_reset(s);
 	if ((r = email_get(x, f->n.email, x->txn, &m, e)))
 		return r;
-	return m.n_places && str_eq(m.base, f->n.base) && m.size == f->size;
+	return stands(x, &m) && str_eq(m.base, f->n.base) && m.size == f->size;
 }
 
 static int
@@ -246,7 +400,8 @@ recover_box(struct index *x, struct box *b, struct err *e)
 	}
 	drop_torn(x, b, "new", &fresh);
 	jump(b, &cur);
-	if ((r = match_rows(x, b, &cur, &fresh, e)))
+	if ((r = each_doomed(x, mark_doomed, &(struct doomed_in){ b->dir, &cur }, e)) ||
+	    (r = match_rows(x, b, &cur, &fresh, e)))
 		goto out;
 	drop_torn(x, b, "cur", &cur);
 	for (size_t i = 0; !r && i < cur.n; i++)
@@ -320,6 +475,13 @@ adopt_folder(struct index *x, const char *dir, struct err *e)
 	return recover_box(x, b, e);
 }
 
+/* 1: dir is a folder that goes. */
+static int
+is_folder(void *arg, const char *dir, struct str name)
+{
+	return !name.n && !strcmp(dir, arg);
+}
+
 static int
 recover_folders(struct index *x, struct err *e)
 {
@@ -336,8 +498,9 @@ recover_folders(struct index *x, struct err *e)
 		all = str_skip(all, strlen(dir) + 1);
 		for (size_t i = 0; i < x->n_boxes; i++)
 			known |= !strcmp(x->boxes[i]->dir, dir);
-		if (!known)
+		if (!known && !(r = each_doomed(x, is_folder, (void *)(uintptr_t)dir, e)))
 			r = adopt_folder(x, dir, e);
+		r = r > 0 ? 0 : r;
 	}
 	buf_done(&dirs);
 	return r;

@@ -7,7 +7,8 @@
  * unlink: else a power cut could keep the clearing and lose the unlink, and the file
  * would come back as a message.
  *
- * After a restart settle_load unlinks what rows are left; renames into cur/ that were
+ * After a restart settle_load unlinks what rows are left (after an unclean stop the
+ * recovery's settle does: a file may be the last one of a move that was cut); renames into cur/ that were
  * missed come again when new/ is swept, because the `delivered` row knows the place.
  */
 #include "maildir/index_private.h"
@@ -288,7 +289,7 @@ index_settle(struct index *x, uint64_t no, struct err *e)
 
 /* After opening: directories whose rename the row did not learn, unlinks left. */
 int
-settle_load(struct index *x, struct err *e)
+settle_load(struct index *x, bool recover, struct err *e)
 {
 	sqlite3_stmt *s = db_q(x, Q_UNLINK_MAX, e, "");
 	int r;
@@ -301,5 +302,5 @@ settle_load(struct index *x, struct err *e)
 		if (*x->boxes[i]->dir && faccessat(x->dirfd, x->boxes[i]->dir, F_OK, 0) &&
 		    (r = follow_name(x, x->boxes[i], e)))
 			return r;
-	return unlink_upto(x, x->unlink_ids, e);
+	return recover ? 0 : unlink_upto(x, x->unlink_ids, e);
 }

@@ -120,6 +120,21 @@ look(int fd, uint32_t want)
 	return n == 0 && crc != want;
 }
 
+bool
+tree_good(int at, const char *path, const struct msg_name *n)
+{
+	int fd = openat(at, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+	bool good;
+
+	if (fd < 0)
+		return false;
+	good = !fstat(fd, &st) && S_ISREG(st.st_mode) &&
+	    (!n->has_size || (uint64_t)st.st_size == n->size) && (!n->has_crc || !look(fd, n->crc));
+	close(fd);
+	return good;
+}
+
 void
 tree_look(int at, const char *dir, const char *sub, struct tree *t, int64_t since)
 {

@@ -28,6 +28,8 @@ void tree_done(struct tree *t);
 /* Reads the files of dir/sub that were changed at `since` or later and marks those that
  * are torn; a file that cannot be read is not. */
 void tree_look(int dirfd, const char *dir, const char *sub, struct tree *t, int64_t since);
+/* Whether the file at path, named like that, has its name's length and content. */
+bool tree_good(int dirfd, const char *path, const struct msg_name *n);
 /* When a file of it was changed last. */
 int64_t tree_newest(const struct tree *t);
 /* Whether the file is as long as its name says, and not known to be torn. */

@@ -108,7 +108,8 @@ log_result(const struct qmsg *m, const struct rcpt_result *r)
 		    L_U64("smtp", r->smtp), L_STR("text", r->text));
 }
 
-/* Results of a frame, in one record. */
+/* Results of a frame, in one record. Whoever is 'maybe done' stays so: a failure does not
+ * say that the store has looked. */
 static void
 take_results(struct dframe *df, const struct deliver_result *v, size_t n, struct arena *a)
 {
@@ -126,7 +127,6 @@ take_results(struct dframe *df, const struct deliver_result *v, size_t n, struct
 			r->flags |= RCPT_MAYBE_DONE;
 			continue;
 		}
-		r->flags &= (uint8_t)~RCPT_MAYBE_DONE;
 		one_result(m, df->v[i].index, &v[df->v[i].answer], &u.results[u.n_results]);
 		log_result(m, &u.results[u.n_results++]);
 	}

@@ -6,7 +6,7 @@ the recovery of a crash before it. After each cut maild is started again; the ju
 (store_world.py) compares what it shows with the journal, delivers again what was not
 answered, marked 'maybe done', stops maild and lets check_index compare index and tree.
 
-CRASH_POINTS   cuts (default 40), CRASH_SEED, CRASH_KEEP (keeps the tree of a failed point),
+CRASH_POINTS   cuts (default 16), CRASH_SEED, CRASH_KEEP (keeps the tree of a failed point),
 CRASH_BLIND    no sync counts: the judge must find losses, or this test fails
 """
 import glob
@@ -27,9 +27,9 @@ PROGRAM = os.environ.get('MAILD', 'maildir/maild')
 MIMED = os.environ.get('MIMED', 'mta/mimed')
 SHIM = os.environ.get('RECORD', 'tests/crash/record.so')
 CHECK = os.environ.get('CHECK_INDEX', 'tests/crash/check_index')
-POINTS = int(os.environ.get('CRASH_POINTS', '40'))
+POINTS = int(os.environ.get('CRASH_POINTS', '16'))
 SEED = int(os.environ.get('CRASH_SEED', '1'))
-PER_RUN = 200   # points of one recording
+PER_RUN = 100   # points of one recording
 
 
 def environment(folder, **more):
@@ -37,7 +37,7 @@ def environment(folder, **more):
                 CRASH_LOG=os.path.join(folder, 'recording'), CRASH_SLOW='6', **more)
 
 
-def record(folder, seed, lives=3, seconds=6, messages=50, **fault):
+def record(folder, seed, lives=3, seconds=6, messages=36, **fault):
     """A recorded run; the load."""
     log = os.path.join(folder, 'recording')
     open(log, 'wb').close()
@@ -173,7 +173,7 @@ def faults(folder, count, seed):
     """Runs in which a call fails, from then on or once; then the tree as it is, and cut."""
     rng, failed = random.Random(seed), 0
     for i in range(count):
-        fault = FAULTS[i % len(FAULTS)] % rng.randint(60, 1500)
+        fault = FAULTS[(seed + i) % len(FAULTS)] % rng.randint(60, 1500)
         sub = tempfile.mkdtemp(prefix='fault.', dir=folder)
         load = record(sub, seed + i, 1, 3, 60, CRASH_FAULT=fault)
         failed += say('fault %s, running' % fault, load.complaints)
@@ -205,7 +205,7 @@ def main():
         if replay.BLIND:
             print('crash_store: blind, the judge %s' % ('says no, as it must' if bad else 'SAYS NOTHING'))
             return 0 if bad else 1
-        bad += faults(folder, max(6, POINTS // 20), SEED)
+        bad += faults(folder, max(4, POINTS // 10), SEED)
     finally:
         if not os.environ.get('CRASH_KEEP'):
             shutil.rmtree(folder)

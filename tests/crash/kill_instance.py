@@ -7,8 +7,8 @@
                  recording of all of them is cut at many points: spool, store and directory
                  as one moment leaves them; each is started and judged
 
-CRASH_KILLS      kills of a whole instance (default 4); half as many of single processes
-CRASH_CUTS       power cuts (default 2)
+CRASH_KILLS      kills of a whole instance (default 3); half as many of single processes
+CRASH_CUTS       power cuts (default 1)
 CRASH_SEED, CRASH_KEEP, CRASH_BLIND (power cuts alone: no sync counts, the judge must find
 losses or this test fails); the build folder is the current one.
 """
@@ -25,8 +25,8 @@ from instance import Instance, Journal, Load, judge  # noqa: E402
 
 BUILD = os.environ.get('POSTHORN_BUILD', os.getcwd())
 SHIM = os.environ.get('RECORD', 'tests/crash/record.so')
-KILLS = int(os.environ.get('CRASH_KILLS', '4'))
-CUTS = int(os.environ.get('CRASH_CUTS', '2'))
+KILLS = int(os.environ.get('CRASH_KILLS', '3'))
+CUTS = int(os.environ.get('CRASH_CUTS', '1'))
 SEED = int(os.environ.get('CRASH_SEED', '1'))
 PER_INSTANCE = 20   # kills of one instance
 PER_RUN = 40        # cuts of one recording

@@ -137,6 +137,61 @@ test_settle_after_restart(void **st)
 	buf_done(&base);
 }
 
+/* A cut kept the rows of a move and lost its link: the old file is the last one. */
+static void
+test_rest_of_a_move(void **st)
+{
+	struct store *s = *st;
+	uint32_t inbox = box(s, "INBOX"), trash = box(s, "Trash");
+	struct uid_range one = { 1, 1 };
+	struct store_copied c;
+	struct index_added a;
+	struct str path;
+	uint64_t no;
+
+	store_begin(s);
+	a = append(s, inbox, F_SEEN, 30);
+	store_commit(s);
+	store_begin(s);
+	OK(s, index_copy(s->x, inbox, &(struct uid_set){ &one, 1 }, trash, true, 0, s->ar, &c, &s->e));
+	OK(s, index_commit(s->x, &no, &s->e));
+	OK(s, index_path(s->x, trash, c.to[0], s->ar, &path, NULL, &s->e));
+	remove_file(s, path);
+	crash_open(s);
+	assert_int_equal(status(s, "Trash").total, 1);
+	assert_int_equal(status(s, "INBOX").total, 0);
+	assert_true(has_file(s, arena_cstr(s->ar, path)));
+	assert_false(has_file(s, arena_cstr(s->ar, a.path)));
+	check_clean(s);
+}
+
+/* A delivery whose row came through and whose file did not is taken again. */
+static void
+test_lost_delivery(void **st)
+{
+	struct store *s = *st;
+	struct index_new n = { .mailbox = box(s, "INBOX"), .size = 4, .spool_id = 5, .opaque = true };
+	static const uint32_t crc = 0x9be3e0a3; /* CRC32C of "\0\1\2\3" is another */
+	struct index_added a;
+	struct buf base;
+	uint64_t email;
+
+	buf_init(&base, 0);
+	name_base(&base, 1732440000000001, NAME_DELIVERED, 5, 4, &crc);
+	n.base = buf_view(&base);
+	store_begin(s);
+	assert_int_equal(index_add(s->x, &n, s->ar, &a, &s->e), 0);
+	put_file(s, arena_cstr(s->ar, a.path), 4); /* of the right length */
+	store_commit(s);
+	assert_int_equal(index_delivered(s->x, 5, &email, &s->e), 1);
+	crash_open(s);
+	assert_int_equal(s->found[FOUND_SHORT_FILE], 1);
+	assert_int_equal(status(s, "INBOX").total, 0);
+	assert_int_equal(index_delivered(s->x, 5, &email, &s->e), 0);
+	check_clean(s);
+	buf_done(&base);
+}
+
 static void
 test_folders(void **st)
 {
@@ -313,6 +368,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_rows_and_files, up, down),
 		cmocka_unit_test_setup_teardown(test_unfinished_copy, up, down),
 		cmocka_unit_test_setup_teardown(test_settle_after_restart, up, down),
+		cmocka_unit_test_setup_teardown(test_rest_of_a_move, up, down),
+		cmocka_unit_test_setup_teardown(test_lost_delivery, up, down),
 		cmocka_unit_test_setup_teardown(test_folders, up, down),
 		cmocka_unit_test_setup_teardown(test_rebuild, up, down),
 		cmocka_unit_test_setup_teardown(test_rebuild_without_snapshot, up, down),
