@@ -50,7 +50,7 @@ def record(folder, seed, lives=3, seconds=6, messages=36, **fault):
     return load
 
 
-def finish(generator, maild, limit=30):
+def finish(generator, maild, limit=120):
     """Runs a front end's generator to its end."""
     import time
     end = time.time() + limit

@@ -22,7 +22,7 @@ import replay
 
 OFFSETS = (24, 25, 143, 465, 587, 993)
 BOXES = ('INBOX', 'Archive')
-ANSWER = 20   # seconds that an answer may take on a loaded machine
+ANSWER = 60   # seconds that an answer may take on a loaded machine
 
 
 def wait_for(what, condition, seconds, every=0.03):
