@@ -27,7 +27,7 @@ SEED = int(os.environ.get('CRASH_SEED', '1'))
 
 
 LIVES = 3           # of one queued in a recording
-HELD = 9            # one message in so many is never taken before the judge comes
+HELD = 25           # one message in so many is never taken before the judge comes
 
 
 def content(n):
@@ -151,7 +151,7 @@ class Judge:
 def campaign(folder, count, seed):
     run = Run(folder, seed)
     for _ in range(LIVES):
-        run.load(130, 3.0)
+        run.load(130, 4.0)
     log = replay.read_log(run.log)
     judge = Judge(run, folder)
     disk, done, acked, taken, failed = replay.Disk(run.root), 0, {}, set(), len(run.complaints)
@@ -220,7 +220,7 @@ def main():
         return 77
     folder = tempfile.mkdtemp(prefix='crash_queue.', dir=replay.scratch())
     try:
-        per = 250
+        per = 100
         bad = sum(campaign(tempfile.mkdtemp(dir=folder), min(per, POINTS - i), SEED + i)
                   for i in range(0, POINTS, per))
         if replay.BLIND:

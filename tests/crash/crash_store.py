@@ -29,7 +29,7 @@ SHIM = os.environ.get('RECORD', 'tests/crash/record.so')
 CHECK = os.environ.get('CHECK_INDEX', 'tests/crash/check_index')
 POINTS = int(os.environ.get('CRASH_POINTS', '16'))
 SEED = int(os.environ.get('CRASH_SEED', '1'))
-PER_RUN = 100   # points of one recording
+PER_RUN = 50   # points of one recording
 
 
 def environment(folder, **more):
