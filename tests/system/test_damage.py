@@ -97,8 +97,10 @@ def test_garbage_where_a_segment_should_be(house):
     house.run('queue', 'hold', '--new', 'on')
     house.send(user, subject='stays')
     house.stop()
+    log = os.stat(house.dir + '/spool/log')
     with open(house.dir + '/spool/log/99999999.seg', 'wb') as f:
         f.write(os.urandom(1 << 20))
+        os.fchown(f.fileno(), log.st_uid, log.st_gid)
     house.start()
     assert house.queue()['held'] == 1
     house.run('queue', 'release', '--all')
