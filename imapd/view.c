@@ -375,9 +375,10 @@ view_uids(const struct view *v, const struct seq_set *seqs, struct arena *ar, st
 			uid = view_uid(v, seq);
 			res = ranges_add(&r, &n, uid, uid);
 		}
-	if (res == 0 && !(ret->v = arena_alloc(ar, n * sizeof *r)))
+	ret->n = 0;
+	if (res == 0 && n && !(ret->v = arena_alloc(ar, n * sizeof *r)))
 		res = -ENOMEM;
-	if (res == 0) {
+	if (res == 0 && n) {
 		memcpy(ret->v, r, n * sizeof *r);
 		ret->n = n;
 	}
