@@ -8,8 +8,9 @@
  * would come back as a message.
  *
  * After a restart settle_load unlinks what rows are left (after an unclean stop the
- * recovery's settle does: a file may be the last one of a move that was cut); renames into cur/ that were
- * missed come again when new/ is swept, because the `delivered` row knows the place.
+ * recovery's settle does: a file may be the last one of a move that was cut); renames
+ * into cur/ that were missed come again when new/ is swept, because the `delivered` row
+ * knows the place.
  */
 #include "maildir/index_private.h"
 
