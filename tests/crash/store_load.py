@@ -98,6 +98,8 @@ class Front:
             _, fd = yield from self.call(wire.CONTENT, u64(wire.Q_MAILBOX, self.ids[box]) +
                                          u64(wire.Q_UID, uid))
         except Refused:
+            if isinstance(self.load, Load):   # a fault; after recovery there is none
+                raise Gone
             return BAD
         with os.fdopen(fd, 'rb') as f:
             token = token_of(f.read())

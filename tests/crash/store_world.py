@@ -219,13 +219,10 @@ class World:
 
     def shown_otherwise(self, a, seen):
         out = []
-        for box, (uidvalidity, modseq, rows) in seen.items():
+        for box, (uidvalidity, _, rows) in seen.items():
             before = self.shown.get((a, box, uidvalidity), {})
             out += ['UID %d of %d/%s showed %d, now %s' % (u, a, box, before[u], t)
                     for u, (t, _) in rows.items() if u in before and before[u] != t]
-        top = max([m for _, m, _ in seen.values()], default=0)
-        if top < self.modseq.get(a, 0):
-            out.append('modseq of %d was %d, now %d' % (a, self.modseq[a], top))
         return out
 
     def differences(self, a, boxes, seen):
@@ -255,11 +252,14 @@ class World:
         return out
 
     def fresh(self, a, before, after):
-        """Complaints about UIDs that came after recovery: they must be new to everybody."""
+        """Complaints about what came after recovery: UIDs and modseq must be new to everybody."""
         out = []
-        for box, (uidvalidity, _, rows) in after.items():
+        for box, (uidvalidity, modseq, rows) in after.items():
             told = self.shown.get((a, box, uidvalidity), {})
-            for uid in set(rows) - set(before.get(box, (0, 0, {}))[2]):
+            new = set(rows) - set(before.get(box, (0, 0, {}))[2])
+            if new and modseq <= self.modseq.get(a, 0):
+                out.append('%d/%s: modseq %d is given again' % (a, box, modseq))
+            for uid in new:
                 if uid in told or told and uid < max(told):
                     out.append('%d/%s gives UID %d again' % (a, box, uid))
         return out
