@@ -239,10 +239,8 @@ queue_show(struct cli *c)
 		return rc;
 	l.t = cli_table_new(c, show_cols, sizeof show_cols / sizeof *show_cols);
 	rc = stream(c, &q, each_row, &l);
-	if (!rc && !l.n)
-		return cli_fail(c, CLI_FAILED, "no such message");
 	cli_table_end(&l.t);
-	return rc;
+	return !rc && !l.n ? cli_fail(c, CLI_FAILED, "no such message") : rc;
 }
 
 /* ---- cat ---- */

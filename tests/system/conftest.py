@@ -362,24 +362,31 @@ class House:
 
     def stored(self, user):
         """The message files of an account, in new/ or cur/ of any folder: [Stored]."""
-        out, top = [], self.maildir(user)
+        out, top = {}, self.maildir(user)
         folders = [('INBOX', top)] + [(n[1:], top + '/' + n) for n in listdir(top) if n[0] == '.']
         for name, path in folders:
             for sub in ('new', 'cur'):
                 for f in listdir(path + '/' + sub):
                     full = '%s/%s/%s' % (path, sub, f)
                     with contextlib.suppress(FileNotFoundError):
-                        out.append(Stored(name, full, os.path.getsize(full)))
-        return out
+                        # taken in between the two listings it has two names: the second counts
+                        base = re.sub(r'(,U=.*|:.*)$', '', f)
+                        key = (name, base if sub == 'new' else f)
+                        out.pop((name, base), None)
+                        out[key] = Stored(name, full, os.path.getsize(full))
+        return list(out.values())
 
     def subjects(self, user):
         """The Subject of every stored message, sorted."""
-        out = []
-        for s in self.stored(user):
-            with contextlib.suppress(FileNotFoundError), open(s.path, 'rb') as f:
-                m = re.search(rb'(?mi)^Subject: ([^\r\n]*)', f.read())
-                out.append(m.group(1).decode() if m else '')
-        return sorted(out)
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # a take-in moved one: look again
+                return sorted(self.subject(s.path) for s in self.stored(user))
+
+    @staticmethod
+    def subject(path):
+        with open(path, 'rb') as f:
+            m = re.search(rb'(?mi)^Subject: ([^\r\n]*)', f.read())
+        return m.group(1).decode() if m else ''
 
     def spool_ids(self, user):
         """The spool id of every delivered file (its name tells), sorted."""
