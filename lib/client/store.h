@@ -12,7 +12,7 @@
  * an event says that the mailbox has a newer modseq. All calls name messages by
  * UID; sequence numbers exist only in the front end.
  *
- * Commit has three results (DESIGN section 5): 0 done; a wire_error failed;
+ * Commit has three results (ARCHITECTURE, "Durability order"): 0 done; a wire_error failed;
  * -ESTALE lost (outcome unknown or the handle is void: attach and select anew).
  * The strings of a wire_error are in the call's arena; without one they last until
  * the next call on the handle.
