@@ -212,26 +212,5 @@ def faults(folder, count, seed):
     return failed
 
 
-def main():
-    with open(PROGRAM, 'rb') as f:
-        binary = f.read()
-    if b'__asan_init' in binary or b'__tsan_init' in binary:
-        print('crash_queue: skipped, the recorder does not go with a sanitizer')
-        return 77
-    folder = tempfile.mkdtemp(prefix='crash_queue.', dir=replay.scratch())
-    try:
-        per = 100
-        bad = sum(campaign(tempfile.mkdtemp(dir=folder), min(per, POINTS - i), SEED + i)
-                  for i in range(0, POINTS, per))
-        if replay.BLIND:
-            print('crash_queue: blind, the judge %s' % ('says no, as it must' if bad else 'SAYS NOTHING'))
-            return 0 if bad else 1
-        bad += faults(folder, max(8, POINTS // 10), SEED)
-    finally:
-        if not os.environ.get('CRASH_KEEP'):
-            shutil.rmtree(folder)
-    return 1 if bad else 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(replay.run('crash_queue', PROGRAM, campaign, faults, POINTS, 100, SEED, 8))

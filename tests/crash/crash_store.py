@@ -192,25 +192,5 @@ def faults(folder, count, seed):
     return failed
 
 
-def main():
-    with open(PROGRAM, 'rb') as f:
-        binary = f.read()
-    if b'__asan_init' in binary or b'__tsan_init' in binary:
-        print('crash_store: skipped, the recorder does not go with a sanitizer')
-        return 77
-    folder = tempfile.mkdtemp(prefix='crash_store.', dir=replay.scratch())
-    try:
-        bad = sum(campaign(tempfile.mkdtemp(dir=folder), min(PER_RUN, POINTS - i), SEED + i)
-                  for i in range(0, POINTS, PER_RUN))
-        if replay.BLIND:
-            print('crash_store: blind, the judge %s' % ('says no, as it must' if bad else 'SAYS NOTHING'))
-            return 0 if bad else 1
-        bad += faults(folder, max(4, POINTS // 10), SEED)
-    finally:
-        if not os.environ.get('CRASH_KEEP'):
-            shutil.rmtree(folder)
-    return 1 if bad else 0
-
-
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(replay.run('crash_store', PROGRAM, campaign, faults, POINTS, PER_RUN, SEED, 4))

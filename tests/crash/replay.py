@@ -8,7 +8,9 @@ keeps them. A rename is one change, of a folder too.
 """
 import os
 import random
+import shutil
 import struct
+import tempfile
 
 BLOCK = 4096
 BLIND = bool(os.environ.get('CRASH_BLIND'))   # no sync counts: the judges must find losses
@@ -256,3 +258,25 @@ def scratch():
         st = os.statvfs('/dev/shm')
         where = '/dev/shm' if st.f_bavail * st.f_frsize > 1 << 30 else None
     return where
+
+
+def run(name, program, campaign, faults, count, per, seed, least):
+    """A script's whole run, its exit status: campaign(folder, points, seed) over `count` points,
+    `per` of them a recording; then faults(folder, n, seed) with n a tenth of that, at least `least`."""
+    with open(program, 'rb') as f:
+        binary = f.read()
+    if b'__asan_init' in binary or b'__tsan_init' in binary:
+        print('%s: skipped, the recorder does not go with a sanitizer' % name)
+        return 77
+    folder = tempfile.mkdtemp(prefix=name + '.', dir=scratch())
+    try:
+        bad = sum(campaign(tempfile.mkdtemp(dir=folder), min(per, count - i), seed + i)
+                  for i in range(0, count, per))
+        if BLIND:
+            print('%s: blind, the judge %s' % (name, 'says no, as it must' if bad else 'SAYS NOTHING'))
+            return 0 if bad else 1
+        bad += faults(folder, max(least, count // 10), seed)
+    finally:
+        if not os.environ.get('CRASH_KEEP'):
+            shutil.rmtree(folder)
+    return 1 if bad else 0

@@ -186,4 +186,23 @@ check_clean(struct store *s)
 		fail_msg("check: %d findings, last: %s %s", n, s->last, n < 0 ? s->e.text : "");
 }
 
+/* Set-up and tear-down of a test that has a store of its own. */
+static inline int
+up(void **st)
+{
+	struct store *s = malloc(sizeof *s);
+
+	store_init(s);
+	*st = s;
+	return 0;
+}
+
+static inline int
+down(void **st)
+{
+	store_done(*st);
+	free(*st);
+	return 0;
+}
+
 #endif

@@ -5,24 +5,6 @@
 
 #include "lib/client/view.h"
 
-static int
-up(void **st)
-{
-	struct store *s = malloc(sizeof *s);
-
-	store_init(s);
-	*st = s;
-	return 0;
-}
-
-static int
-down(void **st)
-{
-	store_done(*st);
-	free(*st);
-	return 0;
-}
-
 static void
 test_new_account(void **st)
 {

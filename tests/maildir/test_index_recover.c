@@ -1,24 +1,6 @@
 /* The index after unclean stops and damage: recovery, check, rebuild. */
 #include "tests/maildir/store_test.h"
 
-static int
-up(void **st)
-{
-	struct store *s = malloc(sizeof *s);
-
-	store_init(s);
-	*st = s;
-	return 0;
-}
-
-static int
-down(void **st)
-{
-	store_done(*st);
-	free(*st);
-	return 0;
-}
-
 /* Opens as after a power cut: another run of the volume. */
 static void
 crash_open(struct store *s)
