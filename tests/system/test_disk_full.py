@@ -92,7 +92,7 @@ def test_a_full_spool_outlives_a_restart(small):
 
 def test_a_full_store(small):
     """Deliveries wait in the queue; with room they go on."""
-    house = small('store', 40, spool__retry_min='1h', spool__segment_size='16M')
+    house = small('store', 30, spool__retry_min='1h', spool__segment_size='16M')
     house.start()
     user = house.user('user1')
     house.run('queue', 'hold', '--new', 'on')
