@@ -172,7 +172,7 @@ ask(struct cli *c, const struct submit_request *q, struct submit_answer *ret)
 		close(fd);
 	if (rc)
 		return cli_fail_err(c, rc, &e);
-	if (submit_answer_get(f.body, ret))
+	if (submit_answer_get(f.body, c->arena, ret))
 		return cli_fail(c, CLI_FAILED, "submitd gave an answer that cannot be read");
 	return CLI_OK;
 }

@@ -125,10 +125,12 @@ step_caller(struct submission *s)
 	enum role r = chan_peer_role(s->peer);
 
 	s->env.client_name = str_c(role_name(r));
-	if (r != ROLE_CLI && r != ROLE_MAILD && r != ROLE_BOUNCED)
+	if (r != ROLE_CLI && r != ROLE_MAILD && r != ROLE_BOUNCED && r != ROLE_PICKUPD)
 		return ticket_holds(s);
+	if (r == ROLE_PICKUPD && s->req.client.n)
+		s->env.client_name = s->req.client;
 	s->env.tenant = s->env.client_name;
-	s->exempt = r != ROLE_CLI;
+	s->exempt = r == ROLE_MAILD || r == ROLE_BOUNCED;
 	return true;
 }
 
@@ -306,6 +308,30 @@ resolve_one(struct submission *s, struct str address, struct envelope_rcpt *ret)
 	return true;
 }
 
+/* Notes a refused recipient of a `partial` request, so that the others get theirs. */
+static bool
+pass_over(struct submission *s, struct str address)
+{
+	struct submit_answer *a = &s->answer;
+
+	if (!s->req.partial || a->smtp < 500)
+		return false;
+	if (!a->refused)
+		a->refused = ARENA_ARRAY(s->arena, struct submit_refused, s->req.n_rcpts);
+	if (!a->refused)
+		return refuse(s, 451, STR("4.3.0"), STR("Out of memory"));
+	a->refused[a->n_refused++] = (struct submit_refused){ address, a->smtp, a->enhanced, a->text };
+	a->smtp = 0;
+	return true;
+}
+
+/* Nobody is left to send to: no message, and yet an answer that says all. */
+static bool
+nobody_left(struct submission *s)
+{
+	return refuse(s, 250, STR("2.0.0"), STR("Every recipient was refused"));
+}
+
 static bool
 step_rcpts(struct submission *s)
 {
@@ -318,10 +344,13 @@ step_rcpts(struct submission *s)
 	e->rcpts = ARENA_ARRAY(s->arena, struct envelope_rcpt, s->req.n_rcpts);
 	if (!e->rcpts)
 		return refuse(s, 451, STR("4.3.0"), STR("Out of memory"));
-	for (size_t i = 0; i < s->req.n_rcpts; i++, e->n_rcpts++)
-		if (!resolve_one(s, s->req.rcpts[i], &e->rcpts[i]))
+	for (size_t i = 0; i < s->req.n_rcpts; i++) {
+		if (resolve_one(s, s->req.rcpts[i], &e->rcpts[e->n_rcpts]))
+			e->n_rcpts++;
+		else if (!pass_over(s, s->req.rcpts[i]))
 			return false;
-	return true;
+	}
+	return e->n_rcpts || nobody_left(s);
 }
 
 /* ---- into the spool ---- */
@@ -371,8 +400,9 @@ step_hand_over(struct submission *s)
 		return refuse(s, verdict.smtp, str_c(verdict.enhanced), str_c(verdict.text));
 	if (q.outcome != QUEUE_ACCEPTED)
 		return refuse(s, q.smtp >= 400 ? q.smtp : 451, q.enhanced, q.text);
-	s->answer = (struct submit_answer){ .spool_id = q.spool_id, .duplicate = q.duplicate,
-		.smtp = 250, .enhanced = STR("2.0.0"), .text = STR("Ok") };
+	s->answer.spool_id = q.spool_id;
+	s->answer.duplicate = q.duplicate;
+	refuse(s, 250, STR("2.0.0"), STR("Ok"));
 	return true;
 }
 

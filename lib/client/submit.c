@@ -10,9 +10,10 @@
 
 enum {
 	Q_TICKET = 1, Q_SENDER, Q_RCPT, Q_CONTENT, Q_DEDUP, Q_ENVID, Q_RET, Q_NOTIFY, Q_HOLD,
-	Q_BODY, Q_FLAGS,
+	Q_BODY, Q_FLAGS, Q_CLIENT, Q_PARTIAL,
 };
-enum { A_ID = 1, A_DUPLICATE, A_SMTP, A_ENHANCED, A_TEXT };
+enum { A_ID = 1, A_DUPLICATE, A_SMTP, A_ENHANCED, A_TEXT, A_REFUSED };
+enum { F_ADDRESS = 1, F_SMTP, F_ENHANCED, F_TEXT }; /* within A_REFUSED */
 
 static void
 put_str(struct buf *b, uint16_t tag, struct str v)
@@ -43,6 +44,8 @@ submit_request_put(struct buf *b, const struct submit_request *r)
 	put_u64(b, Q_HOLD, r->hold_until_ms);
 	put_u64(b, Q_BODY, r->body);
 	put_u64(b, Q_FLAGS, r->flags);
+	put_str(b, Q_CLIENT, r->client);
+	put_u64(b, Q_PARTIAL, r->partial);
 }
 
 int
@@ -70,10 +73,41 @@ submit_request_get(struct str body, struct arena *a, struct submit_request *ret)
 		case Q_HOLD: r.hold_until_ms = wire_int(&f); break;
 		case Q_BODY: r.body = (uint32_t)wire_int(&f); break;
 		case Q_FLAGS: r.flags = (uint32_t)wire_int(&f); break;
+		case Q_CLIENT: r.client = f.v; break;
+		case Q_PARTIAL: r.partial = wire_int(&f) != 0; break;
 		}
 	}
 	if (!rc)
 		*ret = r;
+	return rc;
+}
+
+static void
+refused_put(struct buf *b, const struct submit_refused *r)
+{
+	size_t at = wire_begin(b, A_REFUSED);
+
+	put_str(b, F_ADDRESS, r->address);
+	put_u64(b, F_SMTP, r->smtp);
+	put_str(b, F_ENHANCED, r->enhanced);
+	put_str(b, F_TEXT, r->text);
+	wire_end(b, at);
+}
+
+static int
+refused_get(struct str body, struct submit_refused *ret)
+{
+	struct wire_field f;
+	int rc;
+
+	while ((rc = wire_next(&body, &f)) > 0) {
+		switch (f.tag) {
+		case F_ADDRESS: ret->address = f.v; break;
+		case F_SMTP: ret->smtp = (unsigned)wire_int(&f); break;
+		case F_ENHANCED: ret->enhanced = f.v; break;
+		case F_TEXT: ret->text = f.v; break;
+		}
+	}
 	return rc;
 }
 
@@ -85,15 +119,22 @@ submit_answer_put(struct buf *b, const struct submit_answer *r)
 	wire_u64(b, A_SMTP, r->smtp);
 	put_str(b, A_ENHANCED, r->enhanced);
 	put_str(b, A_TEXT, r->text);
+	for (size_t i = 0; i < r->n_refused; i++)
+		refused_put(b, &r->refused[i]);
 }
 
 int
-submit_answer_get(struct str body, struct submit_answer *ret)
+submit_answer_get(struct str body, struct arena *a, struct submit_answer *ret)
 {
 	struct submit_answer r = { 0 };
 	struct wire_field f;
-	int rc;
+	size_t n = 0;
+	int rc = wire_count(body, A_REFUSED, &n);
 
+	if (rc)
+		return rc;
+	if (n && !(r.refused = ARENA_ARRAY(a, struct submit_refused, n)))
+		return -ENOMEM;
 	while ((rc = wire_next(&body, &f)) > 0) {
 		switch (f.tag) {
 		case A_ID: r.spool_id = wire_int(&f); break;
@@ -101,6 +142,10 @@ submit_answer_get(struct str body, struct submit_answer *ret)
 		case A_SMTP: r.smtp = (unsigned)wire_int(&f); break;
 		case A_ENHANCED: r.enhanced = f.v; break;
 		case A_TEXT: r.text = f.v; break;
+		case A_REFUSED:
+			if ((rc = refused_get(f.v, &r.refused[r.n_refused++])))
+				return rc;
+			break;
 		}
 	}
 	if (rc < 0 || r.smtp < 200 || r.smtp > 599)
@@ -181,5 +226,5 @@ submit_message(const struct submit_request *r, struct arena *a, struct submit_an
 	buf_done(&b);
 	if (fd >= 0)
 		close(fd);
-	return rc ? rc : submit_answer_get(f.body, ret);
+	return rc ? rc : submit_answer_get(f.body, a, ret);
 }

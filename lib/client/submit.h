@@ -7,7 +7,8 @@
  * One request, one answer, which comes when the message is durable. The content
  * goes inline in the frame up to WIRE_INLINE, above that as the descriptor of a
  * memfd that is sealed against writing and shrinking, so that submitd reads it
- * in place. All or nothing: a recipient that is refused refuses the message.
+ * in place. All or nothing: a recipient that is refused refuses the message, unless
+ * the request says `partial`.
  */
 #ifndef LIB_CLIENT_SUBMIT_H
 #define LIB_CLIENT_SUBMIT_H
@@ -32,12 +33,27 @@ struct submit_request {
 	uint32_t ret, notify;
 	uint64_t hold_until_ms;
 	uint32_t body, flags;       /* as in struct envelope */
+	/* believed from pickupd only: who brought it, such as "userid 1000"; stands in the
+	 * trace header and is the tenant */
+	struct str client;
+	/* recipients that are refused for good (5xx) do not refuse the message for the
+	 * others; the answer names them. A temporary refusal is still one of all. */
+	bool partial;
+};
+/* A recipient that was refused. */
+struct submit_refused {
+	struct str address;         /* as the request said it */
+	unsigned smtp;
+	struct str enhanced, text;
 };
 struct submit_answer {
 	uint64_t spool_id;
 	bool duplicate;             /* dedup_key was known: spool_id is the first one's */
-	unsigned smtp;              /* 250, or the refusal */
+	unsigned smtp;              /* 250, or the refusal; 250 with spool_id 0: every
+	                             * recipient of a `partial` request was refused */
 	struct str enhanced, text;
+	struct submit_refused *refused;
+	size_t n_refused;
 };
 
 /* Submits r->content, of any size. 0 and *ret (strings in a), or negative: no
@@ -53,6 +69,6 @@ void submit_request_put(struct buf *b, const struct submit_request *r);
 /* Strings point into body; 0, -EPROTO, -ENOMEM. */
 int submit_request_get(struct str body, struct arena *a, struct submit_request *ret);
 void submit_answer_put(struct buf *b, const struct submit_answer *r);
-int submit_answer_get(struct str body, struct submit_answer *ret);
+int submit_answer_get(struct str body, struct arena *a, struct submit_answer *ret);
 
 #endif

@@ -28,6 +28,7 @@ static const char *const names[ROLE_MAX] = {
 	[ROLE_FETCHD] = "fetchd",
 	[ROLE_TABLED] = "tabled",
 	[ROLE_CLI] = "cli",
+	[ROLE_PICKUPD] = "pickupd",
 };
 
 struct row {
@@ -80,6 +81,8 @@ static const struct row table[] = {
 	{ ROLE_AUTHD, ROLE_TABLED, 1, 15 },
 	{ ROLE_AUTHD, ROLE_FETCHD, 1, 15 },    /* token introspection */
 
+	{ ROLE_PICKUPD, ROLE_SUBMITD, 1, 1 },  /* what `sendmail` left in the maildrop */
+	{ ROLE_PICKUPD, ROLE_BOUNCED, 1, 1 },  /* what of it cannot be delivered */
 	{ ROLE_BOUNCED, ROLE_SUBMITD, 1, 1 },
 	{ ROLE_RELAYD, ROLE_DNSD, 1, 15 },
 	{ ROLE_RELAYD, ROLE_FETCHD, 1, 15 },   /* MTA-STS */

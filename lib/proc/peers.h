@@ -31,6 +31,7 @@ enum role {
 	ROLE_FETCHD = 16,
 	ROLE_TABLED = 17,
 	ROLE_CLI = 18, /* the admin, over a control socket */
+	ROLE_PICKUPD = 19,
 	ROLE_MAX
 };
 

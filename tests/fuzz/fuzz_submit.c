@@ -34,7 +34,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (!submit_request_get(str_from(data, size), a, &q))
 		check_again(&q, a);
-	if (!submit_answer_get(str_from(data, size), &answer) && answer.smtp < 200)
+	if (!submit_answer_get(str_from(data, size), a, &answer) && answer.smtp < 200)
 		abort();
 	arena_free(&a);
 	return 0;

@@ -194,7 +194,7 @@ ask(int caller, uint16_t type, const struct submit_request *q, int fd)
 		submit_request_put(&b, q);
 	play_send(caller, type, 0, ++id, &b, fd == -2 ? packed : fd);
 	buf_done(&b);
-	assert_int_equal(submit_answer_get(answer_of(caller).body, &a), 0);
+	assert_int_equal(submit_answer_get(answer_of(caller).body, play.arena, &a), 0);
 	return a;
 }
 
@@ -297,6 +297,33 @@ test_addresses(void **st)
 	q = request("", "user2@example.test");
 	assert_int_equal(ask(imapd, MSG_SUBMIT, &q, -2).smtp, 250);
 	assert_int_equal(queue.env.sender.n, 0);
+}
+
+static void
+test_partial(void **st)
+{
+	struct submit_request q = request("user1@example.test", "user2@example.test");
+	struct str to[3] = { STR("nobody@example.test"), STR("user2@example.test"),
+		STR("user9@example.test") };
+	struct submit_answer a;
+	unsigned before = queue.n;
+
+	q.rcpts = to;
+	q.n_rcpts = 3;
+	q.partial = true;
+	a = ask(imapd, MSG_SUBMIT, &q, -2);
+	assert_int_equal(a.smtp, 250);
+	assert_int_equal(queue.env.n_rcpts, 1);
+	assert_int_equal(a.n_refused, 2);
+	assert_true(str_eq(a.refused[0].address, to[0]));
+	assert_int_equal(a.refused[0].smtp, 550);
+	assert_true(str_eq(a.refused[1].enhanced, STR("5.2.1")));
+	q.n_rcpts = 1;
+	a = ask(imapd, MSG_SUBMIT, &q, -2);
+	assert_int_equal(a.smtp, 250);
+	assert_int_equal(a.spool_id, 0);
+	assert_int_equal(a.n_refused, 1);
+	assert_int_equal(queue.n, before + 1);
 }
 
 static void
@@ -433,6 +460,7 @@ main(void)
 		T(test_accepted),
 		T(test_tickets),
 		T(test_addresses),
+		T(test_partial),
 		T(test_content),
 		T(test_descriptors),
 		T(test_callers),
