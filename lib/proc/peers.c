@@ -94,6 +94,7 @@ static const struct row table[] = {
 	{ ROLE_CLI, ROLE_QUEUED, 16, 31 },
 	{ ROLE_CLI, ROLE_SUBMITD, 16, 31 },
 	{ ROLE_CLI, ROLE_MAILD, 128, 159 },
+	{ ROLE_CLI, ROLE_DNSD, 1, 15 },
 	{ ROLE_CLI, ROLE_MASTER, 1, 255 },
 };
 
