@@ -186,7 +186,6 @@ advice(const struct submit_answer *a)
 	} table[] = {
 		{ "5.1.1", "; 'posthorn user list' shows the accounts, 'posthorn user add' adds one" },
 		{ "5.2.1", "; 'posthorn user resume' lets the account take mail again" },
-		{ "5.4.4", "; 'posthorn domain list' shows the domains of this instance" },
 		{ "5.3.4", "; see message-size-limit and header-size-limit in posthorn.conf(5)" },
 		{ "4.3.1", "; 'posthorn queue summary' shows what fills the queue" },
 		{ "5.2.2", "; 'posthorn user quota' gives the account more room" },

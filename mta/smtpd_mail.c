@@ -245,17 +245,20 @@ rcpt_add(struct smtp_txn *t)
 	return &e->rcpts[e->n_rcpts];
 }
 
+/* Who may send to other domains: those that logged in, and relay-from. */
+static bool
+may_relay(struct smtp *s)
+{
+	return s->user || front_client_in(s->session, &smtp_settings()->relay_from);
+}
+
 static void
 rcpt_unresolved(struct smtp *s, struct str address, enum resolve_kind kind)
 {
-	bool mine = s->user || front_client_in(s->session, &smtp_settings()->relay_from);
-
 	if (kind == RESOLVE_NO_USER)
 		smtp_refuse(s, 550, "5.1.1", address, "User unknown");
 	else if (kind == RESOLVE_DISABLED)
 		smtp_refuse(s, 550, "5.2.1", address, "Mailbox disabled");
-	else if (mine)
-		smtp_refuse(s, 550, "5.4.4", address, "No route to this domain");
 	else
 		smtp_refuse(s, 550, "5.7.1", address, "Relaying denied");
 }
@@ -327,6 +330,7 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	struct envelope_rcpt *r;
 	struct path to;
 	struct str rest, address;
+	bool remote;
 	int code;
 
 	if (!rcpt_in_order(s))
@@ -344,14 +348,17 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	}
 	address = rcpt_address(s, &to, t->arena);
 	code = cache_resolve(address, t->arena, &who);
+	remote = who.kind == RESOLVE_NOT_LOCAL && may_relay(s);
 	if (code < 0) {
 		smtp_refuse(s, 451, "4.3.0", address, "Recipient cannot be looked up now");
-	} else if (who.kind != RESOLVE_ACCOUNT) {
+	} else if (who.kind != RESOLVE_ACCOUNT && !remote) {
 		rcpt_unresolved(s, address, who.kind);
 	} else if (!(r = rcpt_add(t))) {
 		smtp_reply(s, 452, "4.5.3", "Too many recipients");
-	} else if (rcpt_has_room(s, &who, t->env.size)) {
-		*r = (struct envelope_rcpt){ .address = who.address, .original = address,
+	} else if (remote || rcpt_has_room(s, &who, t->env.size)) {
+		*r = remote ? (struct envelope_rcpt){ .address = address, .original = address,
+			.route = ROUTE_REMOTE } :
+		    (struct envelope_rcpt){ .address = who.address, .original = address,
 			.route = ROUTE_LOCAL, .account = who.account, .volume = who.volume,
 			.slot = who.slot, .quota = who.quota, .detail = who.detail };
 		t->env.n_rcpts++;

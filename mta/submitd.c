@@ -269,9 +269,7 @@ not_deliverable(struct submission *s, struct str address, enum resolve_kind kind
 {
 	if (kind == RESOLVE_NO_USER)
 		return refuse_address(s, 550, STR("5.1.1"), address, "User unknown");
-	if (kind == RESOLVE_DISABLED)
-		return refuse_address(s, 550, STR("5.2.1"), address, "Mailbox disabled");
-	return refuse_address(s, 550, STR("5.4.4"), address, "No route to this domain");
+	return refuse_address(s, 550, STR("5.2.1"), address, "Mailbox disabled");
 }
 
 /* Advisory: without an answer the mail waits in the spool. */
@@ -297,6 +295,11 @@ resolve_one(struct submission *s, struct str address, struct envelope_rcpt *ret)
 		return false;
 	if (auth_resolve(to.text, s->arena, &who) < 0)
 		return refuse_address(s, 451, STR("4.3.0"), to.text, "Cannot be looked up now");
+	if (who.kind == RESOLVE_NOT_LOCAL) {
+		*ret = (struct envelope_rcpt){ .address = to.text, .original = to.text,
+			.route = ROUTE_REMOTE, .notify = s->req.notify };
+		return true;
+	}
 	if (who.kind != RESOLVE_ACCOUNT)
 		return not_deliverable(s, to.text, who.kind);
 	if (!has_room(s, &who))

@@ -281,7 +281,10 @@ test_addresses(void **st)
 	q = request("user1@example.test", "user9@example.test");
 	refused(&q, 550, "5.2.1");
 	q = request("user1@example.test", "someone@elsewhere.test");
-	refused(&q, 550, "5.4.4");
+	assert_int_equal(ask(imapd, MSG_SUBMIT, &q, -2).smtp, 250);
+	assert_int_equal(queue.env.rcpts[0].route, ROUTE_REMOTE);
+	assert_true(str_eq(queue.env.rcpts[0].address, STR("someone@elsewhere.test")));
+	assert_int_equal(queue.env.rcpts[0].next_hop.n, 0);
 	q = request("user1@example.test", "user2@example.test\r\nX: y");
 	refused(&q, 501, "5.1.3");
 	q.n_rcpts = 0;
