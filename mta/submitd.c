@@ -392,7 +392,8 @@ step_hand_over(struct submission *s)
 	int code;
 
 	e->flags |= ENV_LOCAL | (s->exempt ? ENV_EXEMPT : 0) |
-	    (s->req.flags & (ENV_SMTPUTF8 | ENV_REQUIRETLS));
+	    (s->req.flags & (ENV_SMTPUTF8 | ENV_REQUIRETLS)) |
+	    (chan_peer_role(s->peer) == ROLE_BOUNCED ? s->req.flags & ENV_NOTICE : 0);
 	e->envid = s->req.envid;
 	e->ret = s->req.ret;
 	e->hold_until_ms = s->req.hold_until_ms;

@@ -55,7 +55,8 @@ struct envelope {
 };
 enum { ENV_SMTPUTF8 = 1, ENV_REQUIRETLS = 2, ENV_LMTP = 4 /* reply waits for the result */,
 	ENV_TLS = 8, ENV_LOCAL = 16 /* made by the house: submitd */,
-	ENV_EXEMPT = 32 /* from back-pressure: what was accepted once already */ };
+	ENV_EXEMPT = 32 /* from back-pressure: what was accepted once already */,
+	ENV_NOTICE = 64 /* bounced's to the postmaster: nobody is told of its failure */ };
 
 void envelope_put(struct buf *b, const struct envelope *e);
 /* 0 or -EPROTO. Strings point into body; arrays are in the arena. */
