@@ -16,6 +16,8 @@ value_text(struct cli *c, const void *base, const struct conf_row *row)
 	struct buf b = { 0 };
 	struct str s;
 
+	if (row->secret)
+		return STR(CONF_HIDDEN);
 	conf_value_put(&b, base, row);
 	s = arena_dup(c->arena, buf_view(&b));
 	buf_done(&b);
@@ -90,6 +92,21 @@ show_blocks(struct cli *c, struct cli_table *t, const char *block, const char *n
 	}
 }
 
+static void
+show_lists(struct cli *c, struct cli_table *t, const char *key)
+{
+	for (size_t b = 0; b < conf_n_blocks; b++) {
+		const struct conf_block *block = &conf_blocks[b];
+		const void *element;
+
+		if (block->kind != CONF_B_LIST)
+			continue;
+		for (size_t i = 0; (element = conf_list_at(c->settings, block, i)); i++)
+			show_blocks(c, t, block->name, arena_printf(c->arena, "%s[%.*s]",
+			    block->name, STR_ARG(*(const struct str *)element)).p, element, key);
+	}
+}
+
 static int
 show(struct cli *c)
 {
@@ -111,6 +128,8 @@ show(struct cli *c)
 		show_blocks(c, t, "listen",
 		    arena_printf(c->arena, "listen[%.*s]", STR_ARG(s->listen[i].name)).p,
 		    &s->listen[i], key);
+	if (what != SHOW_DEFAULTS)
+		show_lists(c, t, key);
 	cli_table_end(&t);
 	return CLI_OK;
 }
@@ -291,6 +310,33 @@ diff_listeners(struct diff *d)
 	}
 }
 
+/* The element of this name; NULL when there is none. */
+static const void *
+list_find(const struct settings *s, const struct conf_block *block, const struct str *name)
+{
+	const void *element;
+
+	for (size_t i = 0; (element = conf_list_at(s, block, i)); i++)
+		if (str_ieq(*(const struct str *)element, *name))
+			return element;
+	return NULL;
+}
+
+static void
+diff_list(struct diff *d, const struct conf_block *block)
+{
+	struct arena *a = d->c->arena;
+	const struct str *name;
+
+	for (size_t i = 0; (name = conf_list_at(d->run, block, i)); i++)
+		diff_block(d, block->name, arena_printf(a, "%s[%.*s]", block->name, STR_ARG(*name)),
+		    name, list_find(d->file, block, name));
+	for (size_t i = 0; (name = conf_list_at(d->file, block, i)); i++)
+		if (!list_find(d->run, block, name))
+			diff_block(d, block->name, arena_printf(a, "%s[%.*s]", block->name,
+			    STR_ARG(*name)), NULL, name);
+}
+
 static void
 diff_all(struct diff *d)
 {
@@ -311,6 +357,9 @@ diff_all(struct diff *d)
 		    i < d->run->n_tls ? &d->run->tls[i] : NULL,
 		    i < d->file->n_tls ? &d->file->tls[i] : NULL);
 	diff_listeners(d);
+	for (size_t i = 0; i < conf_n_blocks; i++)
+		if (conf_blocks[i].kind == CONF_B_LIST)
+			diff_list(d, &conf_blocks[i]);
 }
 
 static int

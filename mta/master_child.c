@@ -40,7 +40,7 @@ const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
 	{ ROLE_MIMED, "mta", false, false, 3 },
 	{ ROLE_MAILD, "maildir", false, true, 2 },
-	{ ROLE_QUEUED, "mta", false, false, 1 },
+	{ ROLE_QUEUED, "mta", false, false, 1, true },
 	{ ROLE_SUBMITD, "mta", false, true, 0 },
 	{ ROLE_SMTPD, "mta", true, false, 0 },
 	{ ROLE_IMAPD, "imapd", true, false, 0 },
@@ -73,6 +73,8 @@ instances(const struct settings *s, enum role r)
 		return s->maild_processes ? s->maild_processes : (half + 1) / 2;
 	case ROLE_MIMED:
 		return s->mimed_processes ? s->mimed_processes : 2;
+	case ROLE_RELAYD:
+		return s->relayd_processes ? s->relayd_processes : half;
 	default:
 		return 1;
 	}
@@ -190,7 +192,7 @@ send_config(struct master_child *c)
 {
 	struct buf text = { 0 }, b = { 0 };
 
-	settings_text(master.settings, &text);
+	settings_text(master.settings, c->program->secrets, &text);
 	wire_str(&b, SU_TEXT, buf_view(&text));
 	child_send(c, SETUP_CONFIG, 0, &b, -1);
 	buf_done(&b);

@@ -117,7 +117,7 @@ answer_config(struct admin *a)
 {
 	struct buf text = { 0 }, b = { 0 };
 
-	settings_text(master.settings, &text);
+	settings_text(master.settings, false, &text);
 	master_config_put(&b, buf_view(&text));
 	answer(a, MSG_MASTER_CONFIG, 0, &b);
 	buf_done(&b);

@@ -20,6 +20,7 @@ struct program {
 	bool listens;            /* takes network listeners: gets TLS keys */
 	bool ticket_key;
 	unsigned stop_phase;     /* 0 stops first */
+	bool secrets;            /* sees passwords of the configuration */
 };
 extern const struct program programs[];
 extern const size_t n_programs;

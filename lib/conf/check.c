@@ -44,6 +44,8 @@ derive(struct parser *p)
 	struct settings *s = p->s;
 
 	derive_hostname(s);
+	if (!s->relay_hello.p)
+		s->relay_hello = s->hostname;
 	derive_dir(p, &s->run_dir, "run");
 	derive_dir(p, &s->spool_dir, "spool");
 	derive_dir(p, &s->store_dir, "store");
@@ -196,11 +198,10 @@ keep_blocks(struct parser *p)
 void
 conf_finish(struct parser *p)
 {
-	static const char *const blocks[] = { "", "log", "metrics", "processes", "smtp", "spool",
-		"store", "imap", "auth" };
-
-	for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
-		conf_defaults(p, blocks[i], p->s, p->s->origin);
+	conf_defaults(p, "", p->s, p->s->origin);
+	for (size_t i = 0; i < conf_n_blocks; i++)
+		if (conf_blocks[i].kind == CONF_B_PLAIN)
+			conf_defaults(p, conf_blocks[i].name, p->s, p->s->origin);
 	derive(p);
 	check_nets(p);
 	check_listeners(p);

@@ -394,6 +394,70 @@ tls_block(struct parser *p, const struct conf_token *key)
 		p->tls[p->n_tls++] = pair;
 }
 
+/* One more element of a list of blocks, zeroed; NULL without room (noted). */
+static void *
+list_add(struct parser *p, const struct conf_block *block, const struct conf_token *key)
+{
+	char **v = (char **)((char *)p->s + block->list);
+	size_t *n = (size_t *)(v + 1);
+	char *more = *v;
+
+	if (*n == CONF_LIST_MAX) {
+		MISTAKE(p, key, "too many blocks '%s' (at most %d)", block->name, CONF_LIST_MAX);
+		return NULL;
+	}
+	if (!(*n & (*n - 1))) { /* full: it has room for the next power of two */
+		more = arena_zalloc(p->s->arena, block->size * (*n ? *n * 2 : 1));
+		if (!more) {
+			p->stop = p->failed = true;
+			return NULL;
+		}
+		if (*n)
+			memcpy(more, *v, *n * block->size);
+		*v = more;
+	}
+	return more + (*n)++ * block->size;
+}
+
+static void
+list_required(struct parser *p, const struct scope *sc, const struct conf_token *key)
+{
+	for (size_t i = 0; i < conf_n_rows; i++)
+		if (conf_rows[i].required && !strcmp(conf_rows[i].block, sc->block) &&
+		    !sc->origin[i].file.p)
+			MISTAKE(p, key, "'%.*s' needs '%s'", STR_ARG(sc->title), conf_rows[i].name);
+}
+
+static void
+list_block(struct parser *p, const struct conf_block *block, const struct conf_token *key)
+{
+	struct conf_origin *origin = ARENA_ARRAY(p->s->arena, struct conf_origin, conf_n_rows);
+	struct scope sc = { block->name, .origin = origin };
+	struct conf_token arg = p->tok;
+	const struct str *other;
+	struct str *name;
+
+	if (!more_on_line(p) || !origin) {
+		MISTAKE(p, key, "'%s' needs %s", block->name, block->args);
+		skip_statement(p);
+		return;
+	}
+	for (size_t i = 0; (other = conf_list_at(p->s, block, i)); i++)
+		if (str_ieq(*other, arg.text))
+			MISTAKE(p, &arg, "'%s %.*s' is there twice", block->name,
+			    STR_ARG(str_head(arg.text, 80)));
+	advance(p);
+	name = list_add(p, block, key);
+	if (!name)
+		return;
+	sc.base = name;
+	sc.title = title(p, block->name, arg.text);
+	*name = arena_dup(p->s->arena, arg.text);
+	block_body(p, &sc, key);
+	list_required(p, &sc, key);
+	conf_defaults(p, block->name, name, origin);
+}
+
 static void
 plain_block(struct parser *p, const struct conf_block *block, const struct conf_token *key)
 {
@@ -463,6 +527,8 @@ top_statement(struct parser *p, const struct conf_token *key)
 		listen_block(p, key);
 	else if (block && block->kind == CONF_B_TLS)
 		tls_block(p, key);
+	else if (block && block->kind == CONF_B_LIST)
+		list_block(p, block, key);
 	else if (block)
 		plain_block(p, block, key);
 	else

@@ -118,25 +118,36 @@ settings_load(const char *path, struct arena *errors_arena, struct conf_errors *
 }
 
 static void
-put_row(struct buf *out, const struct conf_row *row, const void *base, const char *before)
+put_row(struct buf *out, const struct conf_row *row, const void *base, bool secrets,
+    const char *before)
 {
 	buf_printf(out, "%s%s ", before, row->name);
-	conf_value_put(out, base, row);
+	if (row->secret && !secrets)
+		buf_puts(out, CONF_HIDDEN);
+	else
+		conf_value_put(out, base, row);
 	buf_putc(out, '\n');
 }
 
-/* The rows of one plain block; an empty list of names has no way to be said. */
-static void
-put_rows(struct buf *out, const struct settings *s, const char *block, const char *before)
+/* A list without anything in it has no way to be said. */
+static bool
+is_empty_list(const struct conf_row *row, const void *base)
 {
-	for (size_t i = 0; i < conf_n_rows; i++)
-		if (strcmp(conf_rows[i].block, block) == 0 &&
-		    (conf_rows[i].type != CONF_T_NAMES || s->n_domains))
-			put_row(out, &conf_rows[i], s, before);
+	return row->type == CONF_T_NAMES &&
+	    !*(const size_t *)((const char *)base + row->offset + sizeof(void *));
 }
 
 static void
-put_block(struct buf *out, const char *block, const char *arg, struct str name, const void *base)
+put_rows(struct buf *out, const void *base, const char *block, bool secrets, const char *before)
+{
+	for (size_t i = 0; i < conf_n_rows; i++)
+		if (strcmp(conf_rows[i].block, block) == 0 && !is_empty_list(&conf_rows[i], base))
+			put_row(out, &conf_rows[i], base, secrets, before);
+}
+
+static void
+put_block(struct buf *out, const char *block, const char *arg, struct str name, const void *base,
+    bool secrets)
 {
 	buf_printf(out, "%s%s%s", block, arg ? " " : "", arg ? arg : "");
 	if (name.n) {
@@ -144,9 +155,7 @@ put_block(struct buf *out, const char *block, const char *arg, struct str name, 
 		conf_quote(out, name);
 	}
 	buf_puts(out, " {\n");
-	for (size_t i = 0; i < conf_n_rows; i++)
-		if (strcmp(conf_rows[i].block, block) == 0)
-			put_row(out, &conf_rows[i], base, "\t");
+	put_rows(out, base, block, secrets, "\t");
 	buf_puts(out, "}\n");
 }
 
@@ -164,23 +173,34 @@ listen_word(const struct conf_listen *ls)
 	return "smtp";
 }
 
+static void
+put_list(struct buf *out, const struct settings *s, const struct conf_block *block, bool secrets)
+{
+	const void *element;
+
+	for (size_t i = 0; (element = conf_list_at(s, block, i)); i++)
+		put_block(out, block->name, NULL, *(const struct str *)element, element, secrets);
+}
+
 void
-settings_text(const struct settings *s, struct buf *out)
+settings_text(const struct settings *s, bool secrets, struct buf *out)
 {
 	buf_puts(out, "config 1\n");
-	put_rows(out, s, "", "");
+	put_rows(out, s, "", secrets, "");
 	for (size_t i = 0; i < conf_n_blocks; i++) {
+		if (conf_blocks[i].kind == CONF_B_LIST)
+			put_list(out, s, &conf_blocks[i], secrets);
 		if (conf_blocks[i].kind != CONF_B_PLAIN)
 			continue;
 		buf_printf(out, "%s {\n", conf_blocks[i].name);
-		put_rows(out, s, conf_blocks[i].name, "\t");
+		put_rows(out, s, conf_blocks[i].name, secrets, "\t");
 		buf_puts(out, "}\n");
 	}
 	for (size_t i = 0; i < s->n_tls; i++)
-		put_block(out, "tls", NULL, STR_NULL, &s->tls[i]);
+		put_block(out, "tls", NULL, STR_NULL, &s->tls[i], secrets);
 	for (size_t i = 0; i < s->n_listen; i++)
 		put_block(out, "listen", listen_word(&s->listen[i]), s->listen[i].name,
-		    &s->listen[i]);
+		    &s->listen[i], secrets);
 }
 
 void

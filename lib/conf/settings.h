@@ -17,6 +17,10 @@
 enum conf_tls { CONF_TLS_OFF, CONF_TLS_OPTIONAL, CONF_TLS_REQUIRED, CONF_TLS_IMPLICIT };
 enum conf_proto { CONF_SMTP, CONF_SUBMISSION, CONF_LMTP, CONF_IMAP, CONF_POP3, CONF_SIEVE, CONF_HTTP };
 enum conf_bare_newlines { CONF_BARE_REFUSE, CONF_BARE_CONVERT };
+enum conf_relay_tls { CONF_RELAY_TLS_OFF, CONF_RELAY_TLS_OPTIONAL, CONF_RELAY_TLS_REQUIRED,
+	CONF_RELAY_TLS_VERIFY, CONF_RELAY_TLS_DANE, CONF_RELAY_TLS_DANE_ONLY };
+enum conf_relay_protocols { CONF_RELAY_ANY, CONF_RELAY_PREFER_IPV6, CONF_RELAY_PREFER_IPV4,
+	CONF_RELAY_IPV6, CONF_RELAY_IPV4 };
 enum conf_submission_sender { CONF_SENDER_OWN, CONF_SENDER_ANY };
 
 /* An address range: 16 bytes (IPv4 mapped into ::ffff:0:0/96) and a prefix length. */
@@ -46,6 +50,26 @@ struct conf_tls_pair {
 	struct str cert_file, key_file; /* the master reads them and hands the bytes on */
 };
 
+/* `next-hop "[smtp.example.net]:587" { ... }`: what is said to one next hop. name: as
+ * routing gives it. */
+struct conf_next_hop {
+	struct str name;
+	struct str user, password;  /* empty: no AUTH; the password is for queued only */
+	struct str mechanism;       /* "auto", "plain", "login", "scram-sha-256", "xoauth2" */
+	unsigned tls;               /* 0: as tls-policy and relay.tls say; else 1 + enum conf_relay_tls */
+	bool implicit_tls;          /* TLS begins with the connection (port 465) */
+};
+
+/* `tls-policy "example.org" { ... }`. name: a domain or next hop; ".example.org": every
+ * domain below it. */
+struct conf_tls_policy {
+	struct str name;
+	unsigned tls;               /* enum conf_relay_tls */
+	struct str *match;          /* verify: names that a certificate may be for; none: the */
+	size_t n_match;             /* MX host's, or the domain's */
+	unsigned min_version;       /* 0 TLS 1.2, 1 TLS 1.3 */
+};
+
 struct settings {
 	struct arena *arena;
 	struct conf_origin *origin;    /* one per row of lib/conf/table.h */
@@ -72,6 +96,7 @@ struct settings {
 
 	/* process counts; 0: from the number of cores */
 	unsigned smtpd_processes, imapd_processes, maild_processes, mimed_processes;
+	unsigned relayd_processes;
 
 	/* SMTP limits */
 	uint64_t message_size_limit;       /* 50M */
@@ -89,6 +114,28 @@ struct settings {
 	enum conf_bare_newlines smtp_bare_newlines;
 	enum conf_submission_sender submission_sender;
 	uint64_t smtp_memory_limit;        /* 256M: message content in memory, a process */
+
+	/* sending to other servers */
+	unsigned relay_tls;                /* enum conf_relay_tls */
+	unsigned relay_port;               /* 25 */
+	unsigned relay_protocols;          /* enum conf_relay_protocols */
+	struct str relay_source_ipv4, relay_source_ipv6; /* empty: the kernel chooses */
+	struct str relay_hello;            /* the EHLO name; empty: hostname */
+	struct str relay_ca_file;
+	bool relay_mta_sts;
+	unsigned relay_host_limit;         /* addresses tried for a message at a time */
+	uint64_t relay_connect_timeout_ms, relay_greeting_timeout_ms, relay_hello_timeout_ms;
+	uint64_t relay_mail_timeout_ms, relay_recipient_timeout_ms, relay_data_timeout_ms;
+	uint64_t relay_block_timeout_ms, relay_dot_timeout_ms;
+	uint64_t relay_time_limit_ms;      /* a delivery in all */
+	uint64_t relay_idle_ms;            /* how long a connection is kept for reuse; 0: not */
+	unsigned relay_idle_limit;         /* connections kept, a process */
+	unsigned relay_reuse_limit;        /* messages over one connection; 0: no limit */
+	uint64_t relay_reuse_age_ms;
+	struct conf_next_hop *next_hops;
+	size_t n_next_hops;
+	struct conf_tls_policy *tls_policies;
+	size_t n_tls_policies;
 
 	/* spool */
 	uint64_t spool_segment_size;       /* 64M */
@@ -150,9 +197,10 @@ struct settings *settings_parse(struct str text, const char *name, struct arena 
     struct conf_errors *ret_errors);
 void settings_free(struct settings **s);
 
-/* The flattened text (includes and secrets resolved) that the master sends to
- * its children; settings_parse of it gives equal settings. */
-void settings_text(const struct settings *s, struct buf *out);
+/* The flattened text (includes, env and file resolved) that the master sends to its
+ * children; settings_parse of it gives equal settings, except for secrets, which only
+ * those see who need them. */
+void settings_text(const struct settings *s, bool secrets, struct buf *out);
 
 /* Appends "FILE:LINE:COL: error: TEXT", the source line and a caret under COL. */
 void conf_error_put(struct buf *out, const struct conf_error *e);

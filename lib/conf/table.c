@@ -9,6 +9,8 @@
 
 #define AT(field) offsetof(struct settings, field)
 #define IN_LISTEN(field) offsetof(struct conf_listen, field)
+#define IN_HOP(field) offsetof(struct conf_next_hop, field)
+#define IN_POLICY(field) offsetof(struct conf_tls_policy, field)
 #define IN_TLS(field) offsetof(struct conf_tls_pair, field)
 #define N_OF(a) (sizeof(a) / sizeof *(a))
 #define KB 1024ull
@@ -26,6 +28,11 @@ const struct conf_block conf_blocks[] = {
 	{ "metrics", CONF_B_PLAIN, "", "Counters for Prometheus." },
 	{ "processes", CONF_B_PLAIN, "", "How many processes of each kind run." },
 	{ "smtp", CONF_B_PLAIN, "", "Limits of SMTP, submission and LMTP." },
+	{ "relay", CONF_B_PLAIN, "", "Sending to other servers." },
+	{ "next-hop", CONF_B_LIST, "HOST", "How to log in at a server that mail is relayed to.",
+	    AT(next_hops), sizeof(struct conf_next_hop) },
+	{ "tls-policy", CONF_B_LIST, "DOMAIN", "TLS towards one domain or next hop; .example.org stands for every domain below it.",
+	    AT(tls_policies), sizeof(struct conf_tls_policy) },
 	{ "spool", CONF_B_PLAIN, "", "The queue." },
 	{ "store", CONF_B_PLAIN, "", "The mail store." },
 	{ "imap", CONF_B_PLAIN, "", "Limits of IMAP." },
@@ -44,6 +51,7 @@ const struct conf_listen_kind conf_listen_kinds[] = {
 const size_t conf_n_listen_kinds = N_OF(conf_listen_kinds);
 
 #define TLS_WORDS "off|optional|required|implicit"
+#define RELAY_TLS_WORDS "off|optional|required|verify|dane|dane-only"
 
 const struct conf_row conf_rows[] = {
 	/* the instance */
@@ -128,6 +136,9 @@ const struct conf_row conf_rows[] = {
 	    .max = 64, .zero = "auto", .since = "0.1" },
 	{ "processes", "mimed", CONF_T_NUMBER, AT(mimed_processes), "auto", NULL,
 	    "Processes that read MIME; auto: two.", .max = 64, .zero = "auto", .since = "0.1" },
+	{ "processes", "relayd", CONF_T_NUMBER, AT(relayd_processes), "auto", NULL,
+	    "Processes that send to other servers, each with its share of the sites; auto: half the cores, at least two.",
+	    .max = 64, .zero = "auto", .since = "0.1" },
 
 	/* smtp */
 	{ "smtp", "message-size-limit", CONF_T_SIZE, AT(message_size_limit), "50M", NULL,
@@ -176,6 +187,97 @@ const struct conf_row conf_rows[] = {
 	{ "smtp", "memory-limit", CONF_T_SIZE, AT(smtp_memory_limit), "256M", NULL,
 	    "Message content that each process keeps in memory, above which new messages get 452. Of a large message no more than 256K is kept at a time.",
 	    .min = 4 * MB, .since = "0.1", .reload = true },
+
+	/* relay */
+	{ "relay", "tls", CONF_T_CHOICE, AT(relay_tls), "dane", NULL,
+	    "TLS towards other servers. optional: where offered, unverified, plaintext when it fails; required: never plaintext; verify: with a certificate for the host's name from a known authority; dane: by the TLSA records of hosts that have them (RFC 7672), else optional; dane-only: only to hosts that have them.",
+	    .words = RELAY_TLS_WORDS, .since = "0.1", .reload = true },
+	{ "relay", "mta-sts", CONF_T_SWITCH, AT(relay_mta_sts), "on", NULL,
+	    "Whether the policies that domains publish by MTA-STS (RFC 8461) are heeded, where DANE does not decide.",
+	    .since = "0.1", .reload = true },
+	{ "relay", "ca-file", CONF_T_FILE, AT(relay_ca_file), "/etc/ssl/certs/ca-certificates.crt", NULL,
+	    "The authorities that certificates are verified by, PEM.", .since = "0.1" },
+	{ "relay", "port", CONF_T_NUMBER, AT(relay_port), "25", NULL,
+	    "The TCP port of other servers where the next hop names none.",
+	    .min = 1, .max = 65535, .since = "0.1", .reload = true },
+	{ "relay", "protocols", CONF_T_CHOICE, AT(relay_protocols), "any", NULL,
+	    "Which addresses of a host are used, and in which order.",
+	    .words = "any|prefer-ipv6|prefer-ipv4|ipv6|ipv4", .since = "0.1", .reload = true },
+	{ "relay", "source-ipv4", CONF_T_IP, AT(relay_source_ipv4), "none", NULL,
+	    "The address that IPv4 connections come from; none: as the system chooses.",
+	    .since = "0.1", .reload = true },
+	{ "relay", "source-ipv6", CONF_T_IP, AT(relay_source_ipv6), "none", NULL,
+	    "The address that IPv6 connections come from; none: as the system chooses.",
+	    .since = "0.1", .reload = true },
+	{ "relay", "hello-name", CONF_T_NAME, AT(relay_hello), NULL, "hostname",
+	    "The name in EHLO; best the one that the sending address resolves to.",
+	    .since = "0.1", .reload = true },
+	{ "relay", "host-limit", CONF_T_NUMBER, AT(relay_host_limit), "5", NULL,
+	    "Addresses of a domain's servers that are tried for a message at a time.",
+	    .min = 1, .max = 100, .since = "0.1", .reload = true },
+	{ "relay", "connect-timeout", CONF_T_TIME, AT(relay_connect_timeout_ms), "30s", NULL,
+	    "How long a connection may take to be made.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "relay", "greeting-timeout", CONF_T_TIME, AT(relay_greeting_timeout_ms), "5m", NULL,
+	    "How long a server may take to greet.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "relay", "hello-timeout", CONF_T_TIME, AT(relay_hello_timeout_ms), "5m", NULL,
+	    "How long the answers to EHLO, HELO, STARTTLS and AUTH, and a TLS handshake, may take, each.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "relay", "mail-timeout", CONF_T_TIME, AT(relay_mail_timeout_ms), "5m", NULL,
+	    "How long the answer to MAIL may take (RFC 5321 section 4.5.3.2).",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "relay", "recipient-timeout", CONF_T_TIME, AT(relay_recipient_timeout_ms), "5m", NULL,
+	    "How long the answer to RCPT may take.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "relay", "data-timeout", CONF_T_TIME, AT(relay_data_timeout_ms), "2m", NULL,
+	    "How long the answer to DATA may take.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "relay", "block-timeout", CONF_T_TIME, AT(relay_block_timeout_ms), "3m", NULL,
+	    "How long a server may take no byte of a message.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "relay", "dot-timeout", CONF_T_TIME, AT(relay_dot_timeout_ms), "10m", NULL,
+	    "How long the answer to the end of a message may take. When it is too short, messages come twice.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "relay", "time-limit", CONF_T_TIME, AT(relay_time_limit_ms), "1h", NULL,
+	    "How long one try of a message may take in all, over all servers of a domain.",
+	    .min = SECOND, .max = DAY, .since = "0.1", .reload = true },
+	{ "relay", "idle-time", CONF_T_TIME, AT(relay_idle_ms), "5s", NULL,
+	    "How long a connection is kept for the next message to the same servers.",
+	    .min = SECOND, .max = HOUR, .zero = "none", .since = "0.1", .reload = true },
+	{ "relay", "idle-limit", CONF_T_NUMBER, AT(relay_idle_limit), "500", NULL,
+	    "Connections that are kept so, a process.", .max = 10000, .since = "0.1", .reload = true },
+	{ "relay", "reuse-limit", CONF_T_NUMBER, AT(relay_reuse_limit), "100", NULL,
+	    "Messages over one connection.", .max = 1000000, .zero = "unlimited", .since = "0.1", .reload = true },
+	{ "relay", "reuse-age", CONF_T_TIME, AT(relay_reuse_age_ms), "5m", NULL,
+	    "How old a connection may be that takes another message.",
+	    .min = SECOND, .max = DAY, .since = "0.1", .reload = true },
+
+	/* next-hop HOST */
+	{ "next-hop", "user", CONF_T_TEXT, IN_HOP(user), "", NULL,
+	    "The name to log in with; without it there is no log-in.", .since = "0.1", .reload = true },
+	{ "next-hop", "password", CONF_T_TEXT, IN_HOP(password), "", NULL,
+	    "The password, or the token of xoauth2. Best given by file.",
+	    .since = "0.1", .reload = true, .secret = true },
+	{ "next-hop", "mechanism", CONF_T_WORD, IN_HOP(mechanism), "auto", NULL,
+	    "How to log in; auto: scram-sha-256 where offered, else plain or login, these under TLS only.",
+	    .words = "auto|plain|login|scram-sha-256|xoauth2", .since = "0.1", .reload = true },
+	{ "next-hop", "tls", CONF_T_CHOICE, IN_HOP(tls), "default", NULL,
+	    "TLS towards this next hop, with the words of relay.tls; default: verify where there is a user, else as tls-policy and relay.tls say.",
+	    .words = "default|" RELAY_TLS_WORDS, .since = "0.1", .reload = true },
+	{ "next-hop", "implicit-tls", CONF_T_SWITCH, IN_HOP(implicit_tls), "off", NULL,
+	    "Whether TLS begins with the connection, as on port 465 (RFC 8314).",
+	    .since = "0.1", .reload = true },
+
+	/* tls-policy DOMAIN */
+	{ "tls-policy", "tls", CONF_T_CHOICE, IN_POLICY(tls), NULL, "required",
+	    "TLS towards this domain, with the words of relay.tls. MTA-STS does not change it.",
+	    .words = RELAY_TLS_WORDS, .since = "0.1", .reload = true, .required = true },
+	{ "tls-policy", "match", CONF_T_NAMES, IN_POLICY(match), NULL, "the MX host's name",
+	    "For verify: names that the certificate may be for, instead of the MX host's.",
+	    .since = "0.1", .reload = true },
+	{ "tls-policy", "min-version", CONF_T_CHOICE, IN_POLICY(min_version), "TLSv1.2", NULL,
+	    "The oldest version of TLS.", .words = "TLSv1.2|TLSv1.3", .since = "0.1", .reload = true },
 
 	/* spool */
 	{ "spool", "segment-size", CONF_T_SIZE, AT(spool_segment_size), "64M", NULL,
@@ -288,6 +390,16 @@ conf_block_find(struct str name)
 		if (str_eq(name, str_c(conf_blocks[i].name)))
 			return &conf_blocks[i];
 	return NULL;
+}
+
+const void *
+conf_list_at(const struct settings *s, const struct conf_block *block, size_t i)
+{
+	const char *at = (const char *)s + block->list;
+
+	if (i >= *(const size_t *)(at + sizeof(void *)))
+		return NULL;
+	return *(const char *const *)at + i * block->size;
 }
 
 const struct conf_listen_kind *

@@ -12,7 +12,7 @@ struct conf_row {
 	const char *block, *name; /* block "": outside of any */
 	enum conf_type type;
 	size_t offset;         /* in struct settings; for the blocks listen and tls: in
-	                          conf_listen and conf_tls_pair */
+	                          conf_listen and conf_tls_pair; for a list: in its element */
 	const char *def;       /* as the file would say it; NULL: derived or required */
 	const char *def_text;  /* for people, where def is NULL */
 	const char *help;      /* sentences */
@@ -21,15 +21,22 @@ struct conf_row {
 	const char *zero;      /* the word for 0: "none", "auto" */
 	const char *since;     /* version of posthorn */
 	bool reload;           /* taken by `posthorn reload`; else at the next start */
+	bool required;         /* in a block of a list: must be said */
+	bool secret;           /* a password: shown to nobody, told to queued alone */
 };
 
-enum conf_block_kind { CONF_B_PLAIN, CONF_B_LISTEN, CONF_B_TLS };
+/* CONF_B_LIST: any number of blocks of this name, each with an argument of its own, become
+ * an array of structs whose first field is the argument (struct str name). */
+enum conf_block_kind { CONF_B_PLAIN, CONF_B_LISTEN, CONF_B_TLS, CONF_B_LIST };
 struct conf_block {
 	const char *name;
 	enum conf_block_kind kind;
 	const char *args;      /* what may stand between the name and the brace */
 	const char *help;
+	size_t list;           /* CONF_B_LIST: where struct settings has the array's pointer; */
+	size_t size;           /* its count (size_t) is right behind. Bytes of an element */
 };
+#define CONF_LIST_MAX 10000 /* blocks of one list */
 
 extern const struct conf_row conf_rows[];
 extern const size_t conf_n_rows;
@@ -54,6 +61,8 @@ const struct conf_row *conf_row_by_key(struct str key);
 void conf_row_key(struct buf *out, const struct conf_row *row);
 const struct conf_block *conf_block_find(struct str name);
 const struct conf_listen_kind *conf_listen_kind_find(struct str name);
+/* Element i of a list of blocks; NULL behind the last. */
+const void *conf_list_at(const struct settings *s, const struct conf_block *block, size_t i);
 
 /* The candidate most like word, or NULL when none is near. next(arg, i) gives
  * candidate i, NULL after the last. */

@@ -310,6 +310,14 @@ address_set(const struct value *v)
 	return is_address(v->text) ? set_str(v, v->text) : wrong(v, "an IP address");
 }
 
+static int
+ip_set(const struct value *v)
+{
+	if (str_eq(v->text, STR("none")))
+		return set_str(v, STR(""));
+	return is_address(v->text) ? set_str(v, v->text) : wrong(v, "an IP address, or 'none'");
+}
+
 /* The place of text among "a|b|c", or -1. */
 static int
 word_place(const char *words, struct str text)
@@ -616,6 +624,7 @@ static const struct {
 	[CONF_T_ENDPOINT] = { endpoint_set, or_none_put },
 	[CONF_T_WORD] = { word_set, bare_put },
 	[CONF_T_ADDRESS] = { address_set, bare_put },
+	[CONF_T_IP] = { ip_set, or_none_put },
 	[CONF_T_CHOICE] = { choice_set, choice_put },
 	[CONF_T_SWITCH] = { switch_set, switch_put },
 	[CONF_T_NUMBER] = { number_set, number_put },

@@ -18,7 +18,8 @@ enum conf_type {
 	CONF_T_DELIMITER, /* struct str: one character, or `none` */
 	CONF_T_ENDPOINT,  /* struct str: ADDRESS:PORT, a path, or `none` */
 	CONF_T_WORD,      /* struct str: one of words */
-	CONF_T_ADDRESS,   /* struct str: an IP address */
+	CONF_T_ADDRESS,   /* struct str: an IP address; of listen, several */
+	CONF_T_IP,        /* struct str: an IP address, or `none` */
 	CONF_T_CHOICE,    /* unsigned: place in words */
 	CONF_T_SWITCH,    /* bool: on, off */
 	CONF_T_NUMBER,    /* unsigned */
@@ -50,6 +51,9 @@ int conf_value_set(void *base, const struct conf_row *row, struct str text, stru
 
 /* Appends the value as the language writes it: words bare, text in quotes. */
 void conf_value_put(struct buf *out, const void *base, const struct conf_row *row);
+
+/* What stands for a secret where it is not shown. */
+#define CONF_HIDDEN "\"(hidden)\""
 
 /* Appends s in double quotes with the language's escapes. */
 void conf_quote(struct buf *out, struct str s);

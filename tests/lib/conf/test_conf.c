@@ -61,6 +61,13 @@ static const struct {
 	    "4:1: unknown key 'spol' (did you mean 'spool'?)\n" },
 	{ "unknown protocol", BASE "listen smpt { }\n",
 	    "4:8: unknown protocol 'smpt' (did you mean 'smtp'?)\n" },
+	{ "list without name", BASE "tls-policy { tls off }\n" LOCAL, "4:1: 'tls-policy' needs DOMAIN\n" },
+	{ "list twice", BASE "tls-policy a.example { tls off }\ntls-policy A.example { tls off }\n" LOCAL,
+	    "5:12: 'tls-policy A.example' is there twice\n" },
+	{ "list lacks", BASE "tls-policy a.example { min-version TLSv1.3 }\n" LOCAL,
+	    "4:1: 'tls-policy a.example' needs 'tls'\n" },
+	{ "list unknown", BASE "next-hop \"[a]:1\" { usr x }\n" LOCAL,
+	    "4:20: unknown key 'usr' in 'next-hop [a]:1' (did you mean 'user'?)\n" },
 	{ "listen alone", BASE "listen\n", "4:1: 'listen' needs a protocol, such as 'listen smtp'\n" },
 	{ "no value", BASE "smtp {\n\ttimeout\n\thop-limit 20\n}\n", "5:2: 'timeout' needs a value\n" },
 	{ "two values", BASE "user-prefix a, b\n", "4:14: 'user-prefix' takes one value\n" },
@@ -234,17 +241,43 @@ test_values(void **state)
 }
 
 static void
+test_lists(void **state)
+{
+	struct settings *s = parse_good(BASE LOCAL "next-hop \"[a.example]:587\" { user u1 password geheim tls verify }\n"
+	    "next-hop b { }\nnext-hop c { mechanism plain }\n"
+	    "tls-policy .example.org { tls verify match x.example.org, y.example.org }\n");
+	struct buf all = { 0 }, hidden = { 0 };
+
+	assert_int_equal(s->n_next_hops, 3);
+	assert_true(str_eq(s->next_hops[0].name, STR("[a.example]:587")));
+	assert_true(str_eq(s->next_hops[0].password, STR("geheim")));
+	assert_int_equal(s->next_hops[0].tls, 1 + CONF_RELAY_TLS_VERIFY);
+	assert_int_equal(s->next_hops[1].tls, 0);
+	assert_true(str_eq(s->next_hops[2].mechanism, STR("plain")));
+	assert_int_equal(s->n_tls_policies, 1);
+	assert_int_equal(s->tls_policies[0].n_match, 2);
+	settings_text(s, true, &all);
+	settings_text(s, false, &hidden);
+	assert_true(str_find(buf_view(&all), STR("password \"geheim\"")) > 0);
+	assert_true(str_find(buf_view(&hidden), STR("geheim")) < 0);
+	buf_done(&all);
+	buf_done(&hidden);
+	settings_free(&s);
+}
+
+static void
 test_round_trip(void **state)
 {
-	static const char *const texts[] = { FULL, BASE, "config 1\nbase-dir /x\n" LOCAL };
+	static const char *const texts[] = { FULL, BASE, BASE LOCAL
+	    "next-hop a { user u password p }\ntls-policy b { tls verify match c, d }\n", "config 1\nbase-dir /x\n" LOCAL };
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
 		struct settings *s = parse_good(texts[i]), *again;
 		struct buf one = { 0 }, two = { 0 };
 
-		settings_text(s, &one);
+		settings_text(s, true, &one);
 		again = parse_good(buf_cstr(&one));
-		settings_text(again, &two);
+		settings_text(again, true, &two);
 		assert_string_equal(buf_cstr(&one), buf_cstr(&two));
 		assert_int_equal(s->n_listen, again->n_listen);
 		assert_int_equal(s->listen[0].port, again->listen[0].port);
@@ -426,7 +459,8 @@ main(void)
 {
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bad), cmocka_unit_test(test_warnings),
-		cmocka_unit_test(test_values), cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_values), cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_defaults_parse), cmocka_unit_test(test_files),
 		cmocka_unit_test(test_units), cmocka_unit_test(test_nets), cmocka_unit_test(test_cuts),
 	};
