@@ -11,6 +11,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <poll.h>
@@ -216,6 +218,62 @@ stream_poke(struct stream *s)
 	s->poked = true;
 	if (s->waiter && s->wants_read)
 		co_wake(s->waiter);
+}
+
+/* ---- connecting ---- */
+
+static socklen_t
+address_length(const struct sockaddr_storage *a)
+{
+	return a->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+}
+
+static int
+connect_begin(const struct sockaddr_storage *to, const struct sockaddr_storage *source,
+    struct err *e)
+{
+	int fd = socket(to->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
+
+	if (fd < 0)
+		return err_sys(e, -errno, "socket");
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (source && bind(fd, (const struct sockaddr *)source, address_length(source))) {
+		err_sys(e, -errno, "cannot connect from the source address");
+	} else if (connect(fd, (const struct sockaddr *)to, address_length(to)) &&
+	    errno != EINPROGRESS) {
+		err_sys(e, -errno, "connect");
+	} else {
+		return fd;
+	}
+	close(fd);
+	return e->code;
+}
+
+struct stream *
+stream_connect(struct loop *l, const struct sockaddr_storage *to,
+    const struct sockaddr_storage *source, uint64_t ms, size_t in_max, struct err *e)
+{
+	int fd = connect_begin(to, source, e), so = 0, r;
+	socklen_t n = sizeof so;
+	struct stream *s;
+
+	if (fd < 0)
+		return NULL;
+	s = stream_new(l, fd, in_max, e);
+	if (!s) {
+		close(fd);
+		return NULL;
+	}
+	s->timeout_ms = ms;
+	r = wait_for(s, WANT_OUT);
+	if (!r && getsockopt(fd, SOL_SOCKET, SO_ERROR, &so, &n))
+		so = errno;
+	if (!r && !so)
+		return s;
+	err_sys(e, r ? r : -so, "connect");
+	s->failed = e->code;
+	stream_free(&s);
+	return NULL;
 }
 
 /* ---- raw input and output: count, 0 end of input, -EAGAIN, failure ---- */
@@ -610,6 +668,17 @@ stream_on_idle_input(struct stream *s, void (*fn)(void *), void *arg)
 /* ---- TLS ---- */
 
 static int
+refused(struct stream *s)
+{
+	char text[256];
+
+	snprintf(text, sizeof text, "the certificate was refused: %s", tls_conn_refused(s->tls));
+	free(s->why);
+	s->why = strdup(text);
+	return s->failed = -EKEYREJECTED;
+}
+
+static int
 handshake(struct stream *s, int (*step)(SSL *))
 {
 	for (;;) {
@@ -629,6 +698,8 @@ handshake(struct stream *s, int (*step)(SSL *))
 			if (k == -EINTR)
 				k = 0;
 		}
+		if (k == -EPROTO && tls_conn_refused(s->tls))
+			return refused(s);
 		if (k < 0)
 			return (int)k;
 	}
@@ -676,4 +747,27 @@ stream_tls_connect(struct stream *s, struct tls_client *t, const char *name)
 		return s->failed;
 	r = tls_begin(s, tls_conn_connect(t, name));
 	return r ? r : handshake(s, SSL_connect);
+}
+
+int
+stream_tls_connect_as(struct stream *s, struct tls_client *t, const struct tls_peer *p)
+{
+	int r;
+
+	if (s->failed)
+		return s->failed;
+	r = tls_begin(s, tls_conn_connect_as(t, p));
+	return r ? r : handshake(s, SSL_connect);
+}
+
+struct tls_session *
+stream_tls_session(const struct stream *s)
+{
+	SSL_SESSION *x = s->tls ? SSL_get1_session(s->tls->ssl) : NULL;
+
+	if (x && !SSL_SESSION_is_resumable(x)) {
+		SSL_SESSION_free(x);
+		x = NULL;
+	}
+	return (struct tls_session *)x;
 }

@@ -14,6 +14,7 @@
 #ifndef LIB_IO_STREAM_H
 #define LIB_IO_STREAM_H
 
+#include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 
@@ -29,6 +30,10 @@ struct stream;
 struct stream *stream_new(struct loop *l, int fd, size_t in_max, struct err *e);
 void stream_free(struct stream **s); /* closes */
 int stream_fd(const struct stream *s);
+/* Makes a TCP connection to `to`, from `source` (NULL: as the kernel chooses), within ms.
+ * NULL and e says why; e->code is -ETIMEDOUT, -ECONNREFUSED ... */
+struct stream *stream_connect(struct loop *l, const struct sockaddr_storage *to,
+    const struct sockaddr_storage *source, uint64_t ms, size_t in_max, struct err *e);
 
 /* How long any one wait may take, in milliseconds (default 300,000). */
 void stream_timeout(struct stream *s, uint64_t ms);
@@ -73,6 +78,11 @@ int stream_put_fd(struct stream *s, int fd, off_t off, size_t n);
  * not count after it) and shakes hands. 0 or negative. */
 int stream_tls_accept(struct stream *s, struct tls_server *t);
 int stream_tls_connect(struct stream *s, struct tls_client *t, const char *name);
+/* With what is asked of the peer; -EKEYREJECTED: its certificate is not as asked for. */
+int stream_tls_connect_as(struct stream *s, struct tls_client *t, const struct tls_peer *p);
+/* What a later connection may resume; NULL when the server gave nothing. TLS 1.3 gives it
+ * some time after the handshake. */
+struct tls_session *stream_tls_session(const struct stream *s);
 /* NULL when in plaintext. */
 const struct tls_info *stream_tls(const struct stream *s);
 

@@ -344,6 +344,7 @@ tls_client_new(struct str ca_pem, bool verify, struct err *e)
 	SSL_CTX_set_mode(t->ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 	    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_verify(t->ctx, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
+	SSL_CTX_dane_enable(t->ctx);
 	if (ca_pem.n ? trust(t->ctx, ca_pem, e)
 	             : !SSL_CTX_set_default_verify_paths(t->ctx) && ssl_err(e, "no CA bundle"))
 		tls_client_free(&t);
@@ -393,6 +394,85 @@ tls_conn_connect(struct tls_client *t, const char *name)
 		SSL_set1_host(c->ssl, name);
 	}
 	return c;
+}
+
+bool
+tls_tlsa_usable(const struct tls_tlsa *r)
+{
+	static const size_t lengths[] = { 0, 32, 64 }; /* whole, SHA-256, SHA-512 */
+
+	if ((r->usage != 2 && r->usage != 3) || r->selector > 1 || r->matching > 2)
+		return false;
+	return lengths[r->matching] ? r->data.n == lengths[r->matching] : r->data.n > 0;
+}
+
+/* The base domain of DANE is the name that certificates of usage 2 must be for. */
+static int
+use_dane(SSL *ssl, const struct tls_peer *p)
+{
+	int usable = 0;
+
+	if (SSL_dane_enable(ssl, p->name) <= 0)
+		return -EINVAL;
+	SSL_dane_set_flags(ssl, DANE_FLAG_NO_DANE_EE_NAMECHECKS);
+	for (size_t i = 0; i < p->n_tlsa; i++)
+		if (tls_tlsa_usable(&p->tlsa[i]))
+			usable += SSL_dane_tlsa_add(ssl, p->tlsa[i].usage, p->tlsa[i].selector,
+			    p->tlsa[i].matching, (const unsigned char *)p->tlsa[i].data.p,
+			    p->tlsa[i].data.n) > 0;
+	return usable ? 0 : -EINVAL;
+}
+
+static int
+use_peer(SSL *ssl, const struct tls_peer *p)
+{
+	if (p->tls13)
+		SSL_set_min_proto_version(ssl, TLS1_3_VERSION);
+	if (p->resume)
+		SSL_set_session(ssl, (SSL_SESSION *)(uintptr_t)p->resume);
+	SSL_set_verify(ssl, p->verify == TLS_VERIFY_NONE ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	if (p->verify == TLS_VERIFY_DANE && use_dane(ssl, p))
+		return -EINVAL;
+	if (p->name && *p->name)
+		SSL_set_tlsext_host_name(ssl, p->name);
+	if (p->verify == TLS_VERIFY_NONE)
+		return 0;
+	if (p->verify == TLS_VERIFY_NAME && !p->n_names && !SSL_set1_host(ssl, p->name))
+		return -EINVAL;
+	for (size_t i = 0; i < p->n_names; i++)
+		if (!SSL_add1_host(ssl, p->names[i]))
+			return -EINVAL;
+	return 0;
+}
+
+struct tls_conn *
+tls_conn_connect_as(struct tls_client *t, const struct tls_peer *p)
+{
+	struct tls_conn *c = conn_new(t->ctx);
+
+	if (c && use_peer(c->ssl, p)) {
+		ERR_clear_error();
+		tls_conn_free(&c);
+	}
+	return c;
+}
+
+const char *
+tls_conn_refused(const struct tls_conn *c)
+{
+	long why = SSL_get_verify_result(c->ssl);
+
+	if (SSL_get_verify_mode(c->ssl) == SSL_VERIFY_NONE || why == X509_V_OK)
+		return NULL;
+	return X509_verify_cert_error_string(why);
+}
+
+void
+tls_session_free(struct tls_session **s)
+{
+	SSL_SESSION_free((SSL_SESSION *)*s);
+	*s = NULL;
 }
 
 void

@@ -42,4 +42,30 @@ void tls_server_free(struct tls_server **t);
 struct tls_client *tls_client_new(struct str ca_pem, bool verify, struct err *e);
 void tls_client_free(struct tls_client **t);
 
+/* What a client asks of the server's certificate. */
+enum tls_verify {
+	TLS_VERIFY_NONE,  /* any will do */
+	TLS_VERIFY_NAME,  /* from an authority of the context, for one of the names */
+	TLS_VERIFY_DANE,  /* as the TLSA records say: usages 2 and 3 (RFC 7672 section 3.1) */
+};
+struct tls_tlsa {
+	unsigned char usage, selector, matching;
+	struct str data;
+};
+struct tls_session; /* what a later connection resumes; its owner's */
+struct tls_peer {
+	const char *name;              /* for SNI; NULL or "": none */
+	enum tls_verify verify;
+	const char *const *names;      /* that the certificate may be for; none: name alone */
+	size_t n_names;
+	const struct tls_tlsa *tlsa;   /* at least one that tls_tlsa_usable() likes */
+	size_t n_tlsa;
+	bool tls13;                    /* nothing older than TLS 1.3 */
+	const struct tls_session *resume; /* of a connection with equal demands; or NULL */
+};
+/* Whether a TLSA record can be used towards a mail server: usage, selector, matching type
+ * known, data of the right length. Others are as if they were not there. */
+bool tls_tlsa_usable(const struct tls_tlsa *r);
+void tls_session_free(struct tls_session **s);
+
 #endif

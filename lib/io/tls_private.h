@@ -14,6 +14,9 @@ struct tls_conn {
 
 struct tls_conn *tls_conn_accept(struct tls_server *t);
 struct tls_conn *tls_conn_connect(struct tls_client *t, const char *name);
+struct tls_conn *tls_conn_connect_as(struct tls_client *t, const struct tls_peer *p);
+/* Why the peer's certificate was refused, or NULL when it was not. */
+const char *tls_conn_refused(const struct tls_conn *c);
 void tls_conn_describe(struct tls_conn *c); /* fills info after the handshake */
 void tls_conn_free(struct tls_conn **c);
 

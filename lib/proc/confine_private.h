@@ -6,17 +6,23 @@
 #include <stdint.h>
 
 /* A system call that is allowed: always (test NONE), or when argument `arg`,
- * masked, equals want. Several rows of one call are alternatives. */
+ * masked, equals want (CALL_SOCKET: and the type is this). Several rows of one call
+ * are alternatives. */
 struct confine_call {
 	int nr;
-	enum { CALL_ANY, CALL_ARG } test;
+	enum { CALL_ANY, CALL_ARG, CALL_SOCKET } test;
 	unsigned arg;
 	uint64_t mask, want;
+	uint64_t type; /* CALL_SOCKET: of socket(), beside its domain */
 };
 
-#define ALLOW(name) { SCMP_SYS(name), CALL_ANY, 0, 0, 0 }
-#define ALLOW_ARG(name, arg, want) { SCMP_SYS(name), CALL_ARG, (arg), UINT64_MAX, (want) }
-#define ALLOW_MASK(name, arg, mask, want) { SCMP_SYS(name), CALL_ARG, (arg), (mask), (want) }
+#define ALLOW(name) { SCMP_SYS(name), CALL_ANY, 0, 0, 0, 0 }
+#define ALLOW_ARG(name, arg, want) { SCMP_SYS(name), CALL_ARG, (arg), UINT64_MAX, (want), 0 }
+#define ALLOW_MASK(name, arg, mask, want) { SCMP_SYS(name), CALL_ARG, (arg), (mask), (want), 0 }
+
+/* socket(domain, type) with whatever flags beside the type. */
+#define ALLOW_SOCKET(domain, type) \
+	{ SCMP_SYS(socket), CALL_SOCKET, 0, UINT64_MAX, (domain), (type) }
 
 struct confine_table {
 	const struct confine_call *calls;
@@ -24,7 +30,8 @@ struct confine_table {
 	bool chroot; /* an empty root when started as root */
 };
 
-extern const struct confine_table confine_front, confine_store, confine_pure;
+extern const struct confine_table confine_front, confine_store, confine_pure,
+    confine_relay;
 
 /* confine_seccomp.c. log_only: unlisted calls are logged and run. */
 int confine_seccomp(const struct confine_table *t, bool log_only, struct err *e);

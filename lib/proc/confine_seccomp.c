@@ -39,6 +39,7 @@
 
 #define MARK UINT64_C(0x70686f726e6c6f67)
 #define NR_MAX 512
+#define SOCKET_TYPE 0xf
 
 #ifdef PH_SANITIZE
 /* The runtime makes unlisted calls with every signal blocked: a trap would kill. */
@@ -121,6 +122,10 @@ add_call(scmp_filter_ctx ctx, const struct confine_call *c)
 		return 0; /* this machine has no such call */
 	if (c->test == CALL_ANY)
 		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 0);
+	if (c->test == CALL_SOCKET)
+		return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 2,
+		    SCMP_CMP64(0, SCMP_CMP_EQ, c->want),
+		    SCMP_CMP64(1, SCMP_CMP_MASKED_EQ, SOCKET_TYPE, c->type));
 	return seccomp_rule_add(ctx, SCMP_ACT_ALLOW, c->nr, 1,
 	    SCMP_CMP64(c->arg, SCMP_CMP_MASKED_EQ, c->mask, c->want));
 }
