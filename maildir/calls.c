@@ -28,7 +28,7 @@ struct call {
 };
 
 /* The setting flag-durability-now. */
-static bool flags_durable_now;
+static _Atomic bool flags_durable_now; /* a reload sets it while workers run */
 
 void
 calls_flags_durable_now(bool on)

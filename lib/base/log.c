@@ -13,7 +13,7 @@
 #define LINE_MAX_BYTES 8192
 #define BATCH_MAX (32u << 10)
 
-enum log_level log_threshold = LOG_L_INFO;
+_Atomic enum log_level log_threshold = LOG_L_INFO;
 
 static struct {
 	char program[32];

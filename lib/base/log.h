@@ -40,7 +40,7 @@ struct log_field {
 #define LOG_WARN(ev, ...) LOG_AT(LOG_L_WARN, ev, __VA_ARGS__)
 #define LOG_ERROR(ev, ...) LOG_AT(LOG_L_ERROR, ev, __VA_ARGS__)
 
-extern enum log_level log_threshold;
+extern _Atomic enum log_level log_threshold; /* a reload sets it while threads log */
 
 /* Who speaks: the program's name and instance number; fd -1 is standard error. */
 void log_init(const char *program, unsigned instance, int fd);
