@@ -63,19 +63,20 @@ handle_resolve(struct peer *p, struct frame *f)
 {
 	struct resolve_answer ans = { 0 };
 	struct directory_account a;
-	struct str address;
+	struct resolve_request q;
 	struct buf b = { 0 };
-	int r = auth_ask_get(f->body, &address);
+	int r = resolve_request_get(f->body, &q);
 
 	metric_add(&resolved, 1);
 	if (!r)
-		r = directory_resolve(authd.questions, address,
+		r = directory_resolve(authd.questions, q.address,
 		    service_settings(authd.service)->recipient_delimiter, &a, &ans.detail);
 	if (r < 0) {
 		answer_failed(p, f, r);
 		return;
 	}
 	ans.kind = r == DIRECTORY_NOT_LOCAL ? RESOLVE_NOT_LOCAL : RESOLVE_NO_USER;
+	ans.open = r != DIRECTORY_NOT_LOCAL;
 	if (r == DIRECTORY_ACCOUNT) {
 		ans.kind = a.state == AUTH_ACTIVE ? RESOLVE_ACCOUNT : RESOLVE_DISABLED;
 		ans.account = a.id;

@@ -173,7 +173,7 @@ resolve_one(struct qmsg *m, struct qrcpt *r, struct arena *a)
 	struct str address = qrcpt_address(m, r);
 	struct resolve_answer ans = { 0 };
 
-	if (auth_resolve(address, a, &ans) || m->gone || ans.kind != RESOLVE_ACCOUNT ||
+	if (auth_whose(address, a, &ans) || m->gone || ans.kind != RESOLVE_ACCOUNT ||
 	    ans.account != r->account)
 		return;
 	if (r->volume != ans.volume || r->slot != ans.slot)

@@ -92,7 +92,7 @@ keep_known(struct str address, const struct resolve_answer *a)
 }
 
 int
-cache_resolve(struct str address, struct arena *a, struct resolve_answer *ret)
+cache_resolve(struct str address, struct str sender, struct arena *a, struct resolve_answer *ret)
 {
 	const struct known *k = strmap_get(&cache.known, address);
 	uint64_t era = cache.era;
@@ -106,8 +106,8 @@ cache_resolve(struct str address, struct arena *a, struct resolve_answer *ret)
 		return ret->address.p ? 0 : -ENOMEM;
 	}
 	metric_add(&misses, 1);
-	r = auth_resolve(address, a, ret);
-	if (r == 0 && ret->kind == RESOLVE_ACCOUNT && era == cache.era)
+	r = auth_resolve(address, sender, a, ret);
+	if (r == 0 && ret->kind == RESOLVE_ACCOUNT && !ret->by_sender && era == cache.era)
 		keep_known(address, ret);
 	return r;
 }

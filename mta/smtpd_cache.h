@@ -14,7 +14,8 @@ void cache_init(void);
 void cache_clear(void);
 
 /* As auth_resolve. */
-int cache_resolve(struct str address, struct arena *a, struct resolve_answer *ret);
+int cache_resolve(struct str address, struct str sender, struct arena *a,
+    struct resolve_answer *ret);
 /* Whether that account takes so many bytes: 0, or as store_room. */
 int cache_room(const struct resolve_answer *who, uint64_t size, struct wire_error *we);
 

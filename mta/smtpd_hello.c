@@ -199,7 +199,7 @@ take_login(struct smtp *s, struct str login, struct arena *a)
 
 	if (!login.n)
 		return true;
-	if (cache_resolve(login, a, &who) < 0)
+	if (cache_resolve(login, STR_NULL, a, &who) < 0)
 		smtp_reply(s, 451, "4.3.0", "The login name cannot be looked up now");
 	else if (who.kind != RESOLVE_ACCOUNT)
 		smtp_reply(s, 501, "5.5.4", "Bad LOGIN: no such account");

@@ -134,7 +134,7 @@ sender_allowed(struct smtp *s, struct str sender, struct arena *a)
 	if (s->listen->proto != CONF_SUBMISSION || !s->user || !sender.n ||
 	    smtp_settings()->submission_sender == CONF_SENDER_ANY)
 		return true;
-	code = cache_resolve(sender, a, &who);
+	code = cache_resolve(sender, STR_NULL, a, &who);
 	if (code < 0)
 		smtp_refuse(s, 451, "4.3.0", sender, "Sender cannot be checked now");
 	else if (who.kind != RESOLVE_ACCOUNT || who.account != s->account)
@@ -347,7 +347,7 @@ cmd_rcpt(struct smtp *s, struct str arg)
 		return;
 	}
 	address = rcpt_address(s, &to, t->arena);
-	code = cache_resolve(address, t->arena, &who);
+	code = cache_resolve(address, t->env.sender, t->arena, &who);
 	remote = who.kind == RESOLVE_NOT_LOCAL && may_relay(s);
 	if (code < 0) {
 		smtp_refuse(s, 451, "4.3.0", address, "Recipient cannot be looked up now");

@@ -256,7 +256,7 @@ step_sender(struct submission *s)
 	s->env.sender = from.text;
 	if (!s->ticket.account || settings()->submission_sender == CONF_SENDER_ANY)
 		return true;
-	code = auth_resolve(from.text, s->arena, &who);
+	code = auth_resolve(from.text, STR_NULL, s->arena, &who);
 	if (code < 0)
 		return refuse(s, 451, STR("4.3.0"), STR("The sender cannot be checked now"));
 	if (who.kind != RESOLVE_ACCOUNT || who.account != s->ticket.account)
@@ -293,7 +293,7 @@ resolve_one(struct submission *s, struct str address, struct envelope_rcpt *ret)
 
 	if (!parse_address(s, address, 501, STR("5.1.3"), &to))
 		return false;
-	if (auth_resolve(to.text, s->arena, &who) < 0)
+	if (auth_resolve(to.text, s->env.sender, s->arena, &who) < 0)
 		return refuse_address(s, 451, STR("4.3.0"), to.text, "Cannot be looked up now");
 	if (who.kind == RESOLVE_NOT_LOCAL) {
 		*ret = (struct envelope_rcpt){ .address = to.text, .original = to.text,

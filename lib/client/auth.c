@@ -1,4 +1,4 @@
-/* authd's callers: resolve, log-in, renewal, account records; see auth.h. */
+/* authd's callers: log-in, renewal, account records, and all calls; see auth.h. */
 #include "lib/client/auth.h"
 
 #include <errno.h>
@@ -52,48 +52,6 @@ auth_ask_id_get(struct str body, uint64_t *ret)
 	if (!r)
 		*ret = wire_int(&f);
 	return r;
-}
-
-/* ---- resolve ---- */
-
-enum { T_R_KIND = 1, T_R_ACCOUNT, T_R_VOLUME, T_R_SLOT, T_R_QUOTA, T_R_ADDRESS, T_R_DETAIL };
-
-void
-resolve_answer_put(struct buf *b, const struct resolve_answer *r)
-{
-	wire_u64(b, T_R_KIND, r->kind);
-	if (r->kind != RESOLVE_ACCOUNT)
-		return;
-	wire_u64(b, T_R_ACCOUNT, r->account);
-	wire_u64(b, T_R_VOLUME, r->volume);
-	wire_u64(b, T_R_SLOT, r->slot);
-	wire_u64(b, T_R_QUOTA, r->quota);
-	wire_str(b, T_R_ADDRESS, r->address);
-	wire_str(b, T_R_DETAIL, r->detail);
-}
-
-int
-resolve_answer_get(struct str body, struct resolve_answer *ret)
-{
-	struct resolve_answer a = { 0 };
-	struct wire_field f;
-	int r;
-
-	while ((r = wire_next(&body, &f)) > 0) {
-		switch (f.tag) {
-		case T_R_KIND: a.kind = (enum resolve_kind)wire_int(&f); break;
-		case T_R_ACCOUNT: a.account = wire_int(&f); break;
-		case T_R_VOLUME: a.volume = (uint32_t)wire_int(&f); break;
-		case T_R_SLOT: a.slot = (uint32_t)wire_int(&f); break;
-		case T_R_QUOTA: a.quota = wire_int(&f); break;
-		case T_R_ADDRESS: a.address = f.v; break;
-		case T_R_DETAIL: a.detail = f.v; break;
-		}
-	}
-	if (r < 0 || a.kind < RESOLVE_ACCOUNT || a.kind > RESOLVE_DISABLED)
-		return -EPROTO;
-	*ret = a;
-	return 0;
 }
 
 /* ---- log-in ---- */
@@ -280,16 +238,28 @@ ask(uint16_t type, struct buf *b, uint64_t ms, struct arena *a, struct str *ret_
 	return r;
 }
 
-int
-auth_resolve(struct str address, struct arena *a, struct resolve_answer *ret)
+static int
+ask_resolve(const struct resolve_request *q, struct arena *a, struct resolve_answer *ret)
 {
 	struct buf b = { 0 };
 	struct str body;
 	int r;
 
-	auth_ask_put(&b, address);
+	resolve_request_put(&b, q);
 	r = ask(MSG_AUTH_RESOLVE, &b, ASK_MS, a, &body);
-	return r ? r : resolve_answer_get(body, ret);
+	return r ? r : resolve_answer_get(body, a, ret);
+}
+
+int
+auth_resolve(struct str address, struct str sender, struct arena *a, struct resolve_answer *ret)
+{
+	return ask_resolve(&(struct resolve_request){ .address = address, .sender = sender }, a, ret);
+}
+
+int
+auth_whose(struct str address, struct arena *a, struct resolve_answer *ret)
+{
+	return ask_resolve(&(struct resolve_request){ .address = address, .whose = true }, a, ret);
 }
 
 static int

@@ -5,6 +5,7 @@
 #ifndef LIB_CLIENT_AUTH_H
 #define LIB_CLIENT_AUTH_H
 
+#include "lib/mail/envelope.h"
 #include "lib/proc/chan.h"
 #include "lib/proc/ticket.h"
 
@@ -30,23 +31,69 @@ account_slot(uint64_t account)
 	return (uint32_t)(account % ACCOUNT_SLOTS);
 }
 
+/*
+ * Where mail for an address goes. authd does all expansion (aliases, virtual
+ * addresses, forwarding, catch-alls) and routing (transports, relay hosts) and
+ * answers with what is left: at most RESOLVE_TARGETS_MAX deliveries.
+ *
+ * `open` is the relay decision's half that belongs to the address: mail for it is
+ * taken from anyone, since it is in a domain of ours or in one that is relayed for.
+ * Where it is false only clients that may relay get anything but 550 5.7.1,
+ * whatever the kind (an alias may stand for an address of a foreign domain).
+ */
+#define RESOLVE_TARGETS_MAX 1000
+
 enum resolve_kind {
-	RESOLVE_ACCOUNT = 1,
+	RESOLVE_ACCOUNT = 1,  /* one account, whose fields are in the answer */
 	RESOLVE_NO_USER,      /* our domain, nobody of that name: 550 5.1.1 */
-	RESOLVE_NOT_LOCAL,    /* not our domain */
+	RESOLVE_NOT_LOCAL,    /* another domain: next_hop */
 	RESOLVE_DISABLED,     /* 550 5.2.1 */
+	RESOLVE_LIST,         /* targets: one or more, none of which is simply the account */
+	RESOLVE_REJECT,       /* smtp, enhanced, text (4xx or 5xx): a route that says so */
 };
+
+/* One delivery of a list; the names are those of struct envelope_rcpt. */
+struct resolve_target {
+	enum rcpt_route route;
+	uint64_t account;
+	uint32_t volume, slot;
+	uint64_t quota;
+	struct str address;    /* what is delivered to; of a pipe: the alias that names it */
+	struct str detail;
+	struct str next_hop;   /* remote: as struct envelope_rcpt; pipe: "|command", "/file" */
+	struct str sender;     /* envelope sender of this copy (owner-, SRS); empty: as it came */
+};
+
 struct resolve_answer {
 	enum resolve_kind kind;
+	bool open;             /* see above */
+	bool by_sender;        /* another sender may get another answer: not to be kept by address */
 	uint64_t account;
 	uint32_t volume, slot;
 	uint64_t quota;        /* bytes, 0: none */
 	struct str address;    /* canonical: "user1@example.test" */
 	struct str detail;     /* what stood behind the delimiter */
+	struct str next_hop;   /* of NOT_LOCAL; empty: MX of the domain */
+	unsigned smtp;         /* of REJECT */
+	struct str enhanced, text;
+	const struct resolve_target *targets; /* of LIST */
+	size_t n_targets;
 };
-/* Front end's call: fills *ret (strings in arena). Negative: no answer now
- * (4xx 4.3.0 to the client, never 'no such user'). */
-int auth_resolve(struct str address, struct arena *a, struct resolve_answer *ret);
+/* Front end's call: fills *ret (strings in arena). sender: the envelope's, empty
+ * for the null sender. Negative: no answer now (4xx 4.3.0 to the client, never 'no
+ * such user'). */
+int auth_resolve(struct str address, struct str sender, struct arena *a,
+    struct resolve_answer *ret);
+/* Whose mailbox this is, past all aliases and forwarding: ACCOUNT, NO_USER,
+ * NOT_LOCAL or DISABLED. queued asks it when an account has moved. */
+int auth_whose(struct str address, struct arena *a, struct resolve_answer *ret);
+
+/* The deliveries of an answer: 1 for ACCOUNT and NOT_LOCAL, n_targets for LIST, else
+ * 0. resolve_rcpt fills *ret (and nothing else of the recipient's fields) with
+ * delivery i; original: the address as the client said it. */
+size_t resolve_deliveries(const struct resolve_answer *r);
+void resolve_rcpt(const struct resolve_answer *r, size_t i, struct str original,
+    struct envelope_rcpt *ret);
 
 struct login_request {
 	struct str mech;       /* "PLAIN", "LOGIN"; a SCRAM step later */
@@ -96,8 +143,15 @@ struct auth_changed {
 };
 
 /* The codecs, for authd and the tests. */
+struct resolve_request {
+	struct str address, sender;
+	bool whose;            /* see auth_whose */
+};
+void resolve_request_put(struct buf *b, const struct resolve_request *q);
+int resolve_request_get(struct str body, struct resolve_request *ret);
 void resolve_answer_put(struct buf *b, const struct resolve_answer *r);
-int resolve_answer_get(struct str body, struct resolve_answer *ret);
+/* Targets are in the arena. */
+int resolve_answer_get(struct str body, struct arena *a, struct resolve_answer *ret);
 void login_request_put(struct buf *b, const struct login_request *r);
 int login_request_get(struct str body, struct login_request *ret);
 void login_answer_put(struct buf *b, const struct login_answer *r);

@@ -56,6 +56,7 @@ static const struct row rcpt_rows[] = {
 	ROW(9, K_STR, envelope_rcpt, next_hop),
 	ROW(10, K_STR, envelope_rcpt, detail),
 	ROW(11, K_U64, envelope_rcpt, quota),
+	ROW(12, K_STR, envelope_rcpt, sender),
 };
 
 _Static_assert(sizeof(enum rcpt_route) == sizeof(uint32_t), "route is read as an integer");

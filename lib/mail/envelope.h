@@ -26,8 +26,11 @@ struct envelope_rcpt {
 	uint64_t account;
 	uint32_t volume, slot;
 	uint64_t quota;          /* of the account as resolved, bytes; 0: none */
-	struct str next_hop;
+	struct str next_hop;     /* remote: "" MX of address's domain, "host[:port]", "[host]:port",
+	                          * "lmtp:[host]:port"; pipe: "|command" or "/file" */
 	struct str detail;       /* the part after the delimiter of user+detail */
+	struct str sender;       /* this copy's envelope sender (owner-, SRS); empty: the message's.
+	                          * Never for the null sender */
 	struct str extra;        /* unknown fields, TLV */
 };
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };

@@ -42,7 +42,7 @@ void session_idle_limit(struct session *s, uint64_t ms) { }
 /* ---- the peers ---- */
 
 int
-auth_resolve(struct str address, struct arena *a, struct resolve_answer *ret)
+auth_resolve(struct str address, struct str sender, struct arena *a, struct resolve_answer *ret)
 {
 	static const struct resolve_answer known = { .kind = RESOLVE_ACCOUNT, .account = 1,
 		.address = STR_INIT("user1@example.test") };
@@ -61,7 +61,11 @@ auth_login(const struct login_request *r, struct arena *a, struct login_answer *
 	return 0;
 }
 
-int cache_resolve(struct str s, struct arena *a, struct resolve_answer *r) { return auth_resolve(s, a, r); }
+int
+cache_resolve(struct str s, struct str sender, struct arena *a, struct resolve_answer *r)
+{
+	return auth_resolve(s, sender, a, r);
+}
 int cache_room(const struct resolve_answer *w, uint64_t n, struct wire_error *e) { return 0; }
 void cache_init(void) { }
 void cache_clear(void) { }

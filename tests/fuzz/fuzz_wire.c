@@ -14,15 +14,25 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void
-auth_codecs(struct str body)
+auth_codecs(struct str body, struct arena *arena)
 {
 	struct { struct resolve_answer a; struct login_request b; struct login_answer c;
 		struct account_record d; struct auth_changed e; struct auth_admin f;
-		struct auth_row g; struct str s; uint64_t id; struct wire_error we; } m;
+		struct auth_row g; struct str s; uint64_t id; struct wire_error we;
+		struct resolve_request q; } m;
 	struct str rest = body;
 	struct buf b = { 0 };
 
-	resolve_answer_get(body, &m.a);
+	resolve_request_get(body, &m.q);
+	if (!resolve_answer_get(body, arena, &m.a)) {
+		struct resolve_answer again;
+
+		resolve_answer_put(&b, &m.a);
+		if (resolve_answer_get(buf_view(&b), arena, &again) || again.n_targets != m.a.n_targets ||
+		    !str_eq(again.address, m.a.address) || again.open != m.a.open)
+			abort();
+		buf_clear(&b);
+	}
 	login_answer_get(body, &m.c);
 	account_record_get(body, &m.d);
 	auth_changed_get(body, &m.e);
@@ -72,7 +82,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (n > 0 && (size_t)n <= size)
 		in = f.body;
-	auth_codecs(in);
+	auth_codecs(in, a);
 	other_codecs(in, a);
 	arena_free(&a);
 	return 0;

@@ -23,6 +23,7 @@ static const unsigned char key[SETUP_KEY] = "0123456789abcdef0123456789abcde";
 static char dir[64];
 static struct play play;
 static int imapd, smtpd, cli;
+static struct arena *arena; /* of answers */
 
 static void
 configure(void)
@@ -45,6 +46,7 @@ setup(void **st)
 		return -1;
 	play_start(&play, "mta/authd", key, none);
 	configure();
+	arena = arena_new(0);
 	imapd = play_channel(&play, SETUP_CALLER, ROLE_IMAPD, 77);
 	smtpd = play_channel(&play, SETUP_CALLER, ROLE_SMTPD, 78);
 	cli = play_channel(&play, SETUP_CALLER, ROLE_CLI, 0);
@@ -58,6 +60,7 @@ teardown(void **st)
 	int status = play_stop(&play);
 
 	close(imapd), close(smtpd), close(cli);
+	arena_free(&arena);
 	snprintf(cmd, sizeof cmd, "rm -r %s", dir);
 	return system(cmd) || status;
 }
@@ -103,11 +106,12 @@ login(const char *user, const char *password)
 static struct resolve_answer
 resolve(const char *address)
 {
+	struct resolve_request q = { .address = str_c(address) };
 	struct resolve_answer ans;
 	struct buf b = { 0 };
 
-	auth_ask_put(&b, str_c(address));
-	assert_int_equal(resolve_answer_get(call(smtpd, MSG_AUTH_RESOLVE, &b).body, &ans), 0);
+	resolve_request_put(&b, &q);
+	assert_int_equal(resolve_answer_get(call(smtpd, MSG_AUTH_RESOLVE, &b).body, arena, &ans), 0);
 	return ans;
 }
 

@@ -42,9 +42,11 @@ resolve(const struct frame *f)
 {
 	struct resolve_answer a = { .kind = RESOLVE_NO_USER };
 	struct buf b = { 0 };
+	struct resolve_request q;
 	struct str who;
 
-	assert_int_equal(auth_ask_get(f->body, &who), 0);
+	assert_int_equal(resolve_request_get(f->body, &q), 0);
+	who = q.address;
 	if (!str_ends(who, STR("@example.test")))
 		a.kind = RESOLVE_NOT_LOCAL;
 	else if (str_starts(who, STR("user9")))
