@@ -191,7 +191,7 @@ take_value(struct parser *p, struct str *ret)
 static bool
 is_list(const struct conf_row *row)
 {
-	return row->type == CONF_T_NETS || row->type == CONF_T_NAMES || row->type == CONF_T_ADDRESS;
+	return row->type == CONF_T_NETS || row->type == CONF_T_ADDRESS || conf_type_repeats(row->type);
 }
 
 static int
@@ -245,7 +245,7 @@ setting(struct parser *p, struct scope *sc, const struct conf_row *row,
 {
 	struct conf_origin *origin = &sc->origin[row - conf_rows];
 
-	if (origin->file.p && row->type != CONF_T_NAMES) {
+	if (origin->file.p && !conf_type_repeats(row->type)) {
 		MISTAKE(p, key, "'%s' is set twice (first at %.*s:%u)", row->name,
 		    STR_ARG(origin->file), origin->line);
 		skip_statement(p);

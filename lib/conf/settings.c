@@ -129,19 +129,12 @@ put_row(struct buf *out, const struct conf_row *row, const void *base, bool secr
 	buf_putc(out, '\n');
 }
 
-/* A list without anything in it has no way to be said. */
-static bool
-is_empty_list(const struct conf_row *row, const void *base)
-{
-	return row->type == CONF_T_NAMES &&
-	    !*(const size_t *)((const char *)base + row->offset + sizeof(void *));
-}
-
+/* An empty list has no way to be said. */
 static void
 put_rows(struct buf *out, const void *base, const char *block, bool secrets, const char *before)
 {
 	for (size_t i = 0; i < conf_n_rows; i++)
-		if (strcmp(conf_rows[i].block, block) == 0 && !is_empty_list(&conf_rows[i], base))
+		if (strcmp(conf_rows[i].block, block) == 0 && !conf_value_empty(base, &conf_rows[i]))
 			put_row(out, &conf_rows[i], base, secrets, before);
 }
 

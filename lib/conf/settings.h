@@ -21,6 +21,7 @@ enum conf_relay_tls { CONF_RELAY_TLS_OFF, CONF_RELAY_TLS_OPTIONAL, CONF_RELAY_TL
 	CONF_RELAY_TLS_VERIFY, CONF_RELAY_TLS_DANE, CONF_RELAY_TLS_DANE_ONLY };
 enum conf_relay_protocols { CONF_RELAY_ANY, CONF_RELAY_PREFER_IPV6, CONF_RELAY_PREFER_IPV4,
 	CONF_RELAY_IPV6, CONF_RELAY_IPV4 };
+enum conf_dns_validate { CONF_VALIDATE_AUTO, CONF_VALIDATE_ON, CONF_VALIDATE_OFF };
 enum conf_submission_sender { CONF_SENDER_OWN, CONF_SENDER_ANY };
 
 /* An address range: 16 bytes (IPv4 mapped into ::ffff:0:0/96) and a prefix length. */
@@ -160,6 +161,19 @@ struct settings {
 	uint64_t imap_login_timeout_ms;    /* 1m */
 	uint64_t imap_keepalive_ms;        /* 2m: "* OK Still here" during IDLE */
 	uint64_t imap_append_limit;        /* = message_size_limit */
+
+	/* dnsd */
+	struct str *dns_servers;           /* "192.0.2.53:53", "[::1]:53"; none: /etc/resolv.conf */
+	size_t n_dns_servers;
+	struct str *dns_records;           /* "mx.example.test 300 IN A 192.0.2.1" */
+	size_t n_dns_records;
+	struct str *dns_zones;             /* names under these exist only as dns_records */
+	size_t n_dns_zones;
+	struct str *dns_anchors;           /* DS or DNSKEY records; none: the root's */
+	size_t n_dns_anchors;
+	enum conf_dns_validate dns_validate;
+	uint64_t dns_timeout_ms;           /* 20s: of a question */
+	unsigned dns_questions;            /* 2000 waiting at a time */
 
 	/* authd */
 	unsigned auth_threads;             /* hashing threads; 0: cores */

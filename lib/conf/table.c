@@ -37,6 +37,7 @@ const struct conf_block conf_blocks[] = {
 	{ "store", CONF_B_PLAIN, "", "The mail store." },
 	{ "imap", CONF_B_PLAIN, "", "Limits of IMAP." },
 	{ "auth", CONF_B_PLAIN, "", "Log-ins and passwords." },
+	{ "dns", CONF_B_PLAIN, "", "How names are looked up." },
 };
 const size_t conf_n_blocks = N_OF(conf_blocks);
 
@@ -354,6 +355,29 @@ const struct conf_row conf_rows[] = {
 	{ "auth", "password-cost", CONF_T_NUMBER, AT(password_cost), "5", NULL,
 	    "The work factor of yescrypt for new passwords; each step doubles the time and, from 3 on, the memory of a log-in.",
 	    .min = 1, .max = 11, .since = "0.1", .reload = true },
+
+	/* dns */
+	{ "dns", "server", CONF_T_SERVERS, AT(dns_servers), "none", NULL,
+	    "Name servers that look names up for us, ADDRESS or ADDRESS:PORT; may be given several times. Without any, those of /etc/resolv.conf as it is when the instance starts.",
+	    .since = "0.1", .reload = true },
+	{ "dns", "validate", CONF_T_CHOICE, AT(dns_validate), "auto", NULL,
+	    "Whether answers are validated by DNSSEC. With auto they are as soon as the servers are seen to hand on what that takes; DANE needs it.",
+	    .words = "auto|on|off", .since = "0.1", .reload = true },
+	{ "dns", "trust-anchor", CONF_T_TEXTS, AT(dns_anchors), NULL, "the keys of the root",
+	    "A DS or DNSKEY record from which to validate, instead of the keys of the root; may be given several times.",
+	    .since = "0.1", .reload = true },
+	{ "dns", "record", CONF_T_TEXTS, AT(dns_records), NULL, "none",
+	    "A record that is answered without asking a server, such as \"mx.example.test 300 IN A 192.0.2.1\"; may be given several times. It counts as validated. Other types of a name that has one do not exist.",
+	    .since = "0.1", .reload = true },
+	{ "dns", "zone", CONF_T_NAMES, AT(dns_zones), NULL, "none",
+	    "A domain of which nothing exists but what record says; may be given several times.",
+	    .since = "0.1", .reload = true },
+	{ "dns", "timeout", CONF_T_TIME, AT(dns_timeout_ms), "20s", NULL,
+	    "How long a question may take, after which it counts as failed.",
+	    .min = SECOND, .max = 40 * SECOND, .since = "0.1", .reload = true },
+	{ "dns", "questions", CONF_T_NUMBER, AT(dns_questions), "2000", NULL,
+	    "Questions that wait for a server at a time, above which new ones count as failed.",
+	    .min = 10, .max = 100000, .since = "0.1", .reload = true },
 };
 const size_t conf_n_rows = N_OF(conf_rows);
 

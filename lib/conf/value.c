@@ -611,6 +611,56 @@ names_put(struct buf *out, const void *field, const struct conf_row *row)
 	}
 }
 
+static int
+texts_add(const struct value *v, struct str text)
+{
+	struct names *list = v->field;
+	struct str copy = arena_dup(v->arena, text), *room;
+
+	room = copy.p ? list_room(v, list->v, list->n, sizeof copy) : NULL;
+	if (!room)
+		return no_memory(v);
+	list->v = room;
+	list->v[list->n++] = copy;
+	return 0;
+}
+
+static int
+texts_set(const struct value *v)
+{
+	if (memchr(v->text.p, 0, v->text.n) || !v->text.n)
+		return wrong(v, "a text");
+	return texts_add(v, v->text);
+}
+
+/* ADDRESS gets the port of the DNS. */
+static int
+servers_set(const struct value *v)
+{
+	const struct names *list = v->field;
+	bool six = str_chr(v->text, ':') >= 0;
+
+	if (str_eq(v->text, STR("none")))
+		return list->n ? err_set(v->e, -EINVAL, "'none' must stand alone") : 0;
+	if (is_address(v->text))
+		return texts_add(v, arena_printf(v->arena, "%s%.*s%s:53", six ? "[" : "",
+		    STR_ARG(v->text), six ? "]" : ""));
+	if (!is_endpoint(v->text))
+		return wrong(v, "ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT");
+	return texts_add(v, v->text);
+}
+
+static void
+servers_put(struct buf *out, const void *field, const struct conf_row *row)
+{
+	const struct names *list = field;
+
+	if (list->n)
+		names_put(out, field, row);
+	else
+		buf_puts(out, "none");
+}
+
 static const struct {
 	int (*set)(const struct value *v);
 	void (*put)(struct buf *out, const void *field, const struct conf_row *row);
@@ -632,6 +682,8 @@ static const struct {
 	[CONF_T_TIME] = { long_set, long_put },
 	[CONF_T_NETS] = { nets_set, nets_put },
 	[CONF_T_NAMES] = { names_set, names_put },
+	[CONF_T_TEXTS] = { texts_set, names_put },
+	[CONF_T_SERVERS] = { servers_set, servers_put },
 };
 
 int
@@ -647,4 +699,18 @@ void
 conf_value_put(struct buf *out, const void *base, const struct conf_row *row)
 {
 	types[row->type].put(out, (const char *)base + row->offset, row);
+}
+
+bool
+conf_type_repeats(enum conf_type t)
+{
+	return t == CONF_T_NAMES || t == CONF_T_TEXTS || t == CONF_T_SERVERS;
+}
+
+bool
+conf_value_empty(const void *base, const struct conf_row *row)
+{
+	const struct names *list = (const void *)((const char *)base + row->offset);
+
+	return conf_type_repeats(row->type) && list->n == 0;
 }

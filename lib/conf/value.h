@@ -27,6 +27,8 @@ enum conf_type {
 	CONF_T_TIME,      /* uint64_t: milliseconds; 5m */
 	CONF_T_NETS,      /* struct conf_nets: a list, or `none` */
 	CONF_T_NAMES,     /* struct str * and, right behind it, size_t: a list */
+	CONF_T_TEXTS,     /* the same, of anything */
+	CONF_T_SERVERS,   /* the same, of ADDRESS or ADDRESS:PORT, made ADDRESS:PORT; or `none` */
 };
 
 struct conf_row;
@@ -54,6 +56,10 @@ void conf_value_put(struct buf *out, const void *base, const struct conf_row *ro
 
 /* What stands for a secret where it is not shown. */
 #define CONF_HIDDEN "\"(hidden)\""
+/* Whether a setting of this type may be given several times, each adding to a list. */
+bool conf_type_repeats(enum conf_type t);
+/* Whether the row's value is such a list and has nothing in it. */
+bool conf_value_empty(const void *base, const struct conf_row *row);
 
 /* Appends s in double quotes with the language's escapes. */
 void conf_quote(struct buf *out, struct str s);
