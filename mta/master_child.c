@@ -34,7 +34,7 @@
 #define HEALTHY_MS 60000
 #define PEM_MAX (256u << 10)
 
-/* A program gets its row when it exists. Stop phases: smtpd, imapd and submitd 0,
+/* A program gets its row when it exists. Stop phases: smtpd, imapd, submitd and bounced 0,
  * queued 1, maild 2, mimed and authd 3. */
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
@@ -42,6 +42,7 @@ const struct program programs[] = {
 	{ ROLE_MAILD, "maildir", false, true, 2 },
 	{ ROLE_QUEUED, "mta", false, false, 1, true },
 	{ ROLE_SUBMITD, "mta", false, true, 0 },
+	{ ROLE_BOUNCED, "mta", false, false, 0 },
 	{ ROLE_SMTPD, "mta", true, false, 0 },
 	{ ROLE_IMAPD, "imapd", true, false, 0 },
 };

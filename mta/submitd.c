@@ -231,9 +231,9 @@ step_content(struct submission *s)
 
 static bool
 parse_address(struct submission *s, struct str address, unsigned smtp, struct str enhanced,
-    struct path *ret)
+    unsigned flags, struct path *ret)
 {
-	int code = path_parse_address(address, PATH_UTF8, s->arena, ret);
+	int code = path_parse_address(address, PATH_UTF8 | flags, s->arena, ret);
 
 	if (code < 0)
 		return refuse_address(s, smtp, enhanced, address, "Bad address syntax");
@@ -251,7 +251,7 @@ step_sender(struct submission *s)
 
 	if (!s->req.sender.n)
 		return true;
-	if (!parse_address(s, s->req.sender, 501, STR("5.1.7"), &from))
+	if (!parse_address(s, s->req.sender, 501, STR("5.1.7"), 0, &from))
 		return false;
 	s->env.sender = from.text;
 	if (!s->ticket.account || settings()->submission_sender == CONF_SENDER_ANY)
@@ -291,8 +291,10 @@ resolve_one(struct submission *s, struct str address, struct envelope_rcpt *ret)
 	struct resolve_answer who = { 0 };
 	struct path to;
 
-	if (!parse_address(s, address, 501, STR("5.1.3"), &to))
+	if (!parse_address(s, address, 501, STR("5.1.3"), PATH_POSTMASTER, &to))
 		return false;
+	if (!to.domain.n)
+		to.text = STR("postmaster"); /* the house's */
 	if (auth_resolve(to.text, s->env.sender, s->arena, &who) < 0)
 		return refuse_address(s, 451, STR("4.3.0"), to.text, "Cannot be looked up now");
 	if (who.kind == RESOLVE_NOT_LOCAL) {

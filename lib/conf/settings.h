@@ -147,6 +147,12 @@ struct settings {
 	unsigned queue_recipient_limit;    /* recipients in memory, 2,000,000 */
 	uint64_t checkpoint_interval_ms;
 
+	/* bounce: delivery reports */
+	uint64_t bounce_size_limit;        /* 50K: longer messages are returned by their header */
+	struct str double_bounce_address;  /* "postmaster"; empty: such mail is dropped */
+	struct str bounce_contact;         /* whom reports name for help; empty: postmaster@hostname */
+	struct str bounce_text_failed, bounce_text_delayed, bounce_text_success; /* empty: our own */
+
 	/* store */
 	unsigned store_threads;            /* a maild's workers; 0: 16 */
 	unsigned open_accounts;            /* LRU bound; 0: from the descriptor limit */

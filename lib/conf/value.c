@@ -259,6 +259,19 @@ delimiter_set(const struct value *v)
 	return set_str(v, v->text);
 }
 
+static int
+mailbox_set(const struct value *v)
+{
+	ptrdiff_t at = str_rchr(v->text, '@');
+
+	if (str_eq(v->text, STR("none")))
+		return set_str(v, STR(""));
+	if (!str_ieq(v->text, STR("postmaster")) && (at <= 0 || at > 64 ||
+	    !conf_is_name(str_skip(v->text, (size_t)at + 1)) || str_chr(v->text, ' ') >= 0))
+		return wrong(v, "a mail address, 'postmaster' or 'none'");
+	return set_str(v, v->text);
+}
+
 static void
 or_none_put(struct buf *out, const void *field, const struct conf_row *row)
 {
@@ -672,6 +685,7 @@ static const struct {
 	[CONF_T_USER] = { user_set, text_put },
 	[CONF_T_DELIMITER] = { delimiter_set, or_none_put },
 	[CONF_T_ENDPOINT] = { endpoint_set, or_none_put },
+	[CONF_T_MAILBOX] = { mailbox_set, or_none_put },
 	[CONF_T_WORD] = { word_set, bare_put },
 	[CONF_T_ADDRESS] = { address_set, bare_put },
 	[CONF_T_IP] = { ip_set, or_none_put },

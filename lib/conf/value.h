@@ -17,6 +17,7 @@ enum conf_type {
 	CONF_T_USER,      /* struct str: beginning of a system user's name */
 	CONF_T_DELIMITER, /* struct str: one character, or `none` */
 	CONF_T_ENDPOINT,  /* struct str: ADDRESS:PORT, a path, or `none` */
+	CONF_T_MAILBOX,   /* struct str: a mail address, `postmaster`, or `none` */
 	CONF_T_WORD,      /* struct str: one of words */
 	CONF_T_ADDRESS,   /* struct str: an IP address; of listen, several */
 	CONF_T_IP,        /* struct str: an IP address, or `none` */
