@@ -8,14 +8,17 @@
 extern const struct verb cli_check[];
 extern const struct verb cli_config[];
 extern const struct verb cli_domain[];
+extern const struct verb cli_explain[];
+extern const struct verb cli_import[];
 extern const struct verb cli_queue[];
 extern const struct verb cli_run[];
 extern const struct verb cli_sandbox[];
 extern const struct verb cli_send[];
 extern const struct verb cli_spool[];
 extern const struct verb cli_store[];
+extern const struct verb cli_trace[];
 extern const struct verb cli_user[];
 
-#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_domain, cli_send, cli_queue, cli_spool, cli_store,
+#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_domain, cli_send, cli_queue, cli_trace, cli_explain, cli_spool, cli_store, cli_import,
 
 #endif

@@ -12,12 +12,16 @@
 #include <fcntl.h>
 #include <pwd.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,6 +38,28 @@ struct master master;
 static struct watch signal_watch;
 
 /* ---- telling the starter ---- */
+
+/* What a service manager wants to know (sd_notify(3)): one datagram. */
+static void
+notify_manager(const char *state)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+	const char *path = getenv("NOTIFY_SOCKET");
+	size_t n = path ? strlen(path) : 0;
+	int fd;
+
+	if (!n || n >= sizeof sa.sun_path)
+		return;
+	memcpy(sa.sun_path, path, n);
+	if (*path == '@')
+		sa.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&sa,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n));
+	close(fd);
+}
 
 static void
 tell_starter(const char *text)
@@ -55,6 +81,7 @@ master_child_ready(void)
 	    L_U64("listeners", master.n_listeners), L_U64("ms", clock_ms() - master.started_ms));
 	log_flush();
 	tell_starter("ok");
+	notify_manager("READY=1");
 }
 
 /* ---- stopping ---- */
@@ -111,6 +138,7 @@ master_stop(void)
 		return;
 	master.stopping = true;
 	LOG_INFO("master.stopping", L_U64("uptime_ms", clock_ms() - master.started_ms));
+	notify_manager("STOPPING=1");
 	if (!master.ready)
 		tell_starter("stopped before every process was up; the log says why");
 	for (size_t i = 0; i < master.n_listeners; i++)
@@ -131,7 +159,8 @@ static int
 can_reload(const struct settings *o, const struct settings *n, struct err *e)
 {
 	if (!str_eq(o->spool_dir, n->spool_dir) || !str_eq(o->store_dir, n->store_dir) ||
-	    !str_eq(o->dir_dir, n->dir_dir) || !str_eq(o->run_dir, n->run_dir))
+	    !str_eq(o->dir_dir, n->dir_dir) || !str_eq(o->run_dir, n->run_dir) ||
+	    !str_eq(o->maildrop_dir, n->maildrop_dir))
 		return err_set(e, -EINVAL, "the directories cannot change while running: stop and start");
 	if (o->maild_processes != n->maild_processes || o->smtpd_processes != n->smtpd_processes ||
 	    o->imapd_processes != n->imapd_processes || o->mimed_processes != n->mimed_processes)
@@ -302,7 +331,7 @@ give_files(int dirfd, uid_t uid, gid_t gid)
 /* A folder that a role keeps its files in: made if need be, and the role's own when
  * it has a system user. What is not root's stays as it is. */
 static int
-make_dir_of(struct str path, enum role role, struct err *e)
+make_dir_of(struct str path, enum role role, mode_t mode, struct err *e)
 {
 	char user[64], p[4096];
 	const struct passwd *pw;
@@ -318,7 +347,7 @@ make_dir_of(struct str path, enum role role, struct err *e)
 	fd = open(p, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
 		r = -errno;
-	else if (!st.st_uid && (fchmod(fd, 0700) || fchown(fd, pw->pw_uid, pw->pw_gid)))
+	else if (!st.st_uid && (fchmod(fd, mode) || fchown(fd, pw->pw_uid, pw->pw_gid)))
 		r = -errno;
 	else if (!st.st_uid)
 		r = give_files(fd, pw->pw_uid, pw->pw_gid);
@@ -333,9 +362,11 @@ make_dirs(const struct settings *s, struct err *e)
 	int r = make_dir(s->base_dir, e);
 
 	r = r ? r : make_dir(s->run_dir, e);
-	r = r ? r : make_dir_of(s->spool_dir, ROLE_QUEUED, e);
-	r = r ? r : make_dir_of(s->store_dir, ROLE_MAILD, e);
-	return r ? r : make_dir_of(s->dir_dir, ROLE_AUTHD, e);
+	r = r ? r : make_dir_of(s->spool_dir, ROLE_QUEUED, 0700, e);
+	r = r ? r : make_dir_of(s->store_dir, ROLE_MAILD, 0700, e);
+	/* every user goes through it, into the folder where he may write */
+	r = r ? r : make_dir_of(s->maildrop_dir, ROLE_PICKUPD, 0711, e);
+	return r ? r : make_dir_of(s->dir_dir, ROLE_AUTHD, 0700, e);
 }
 
 static int

@@ -43,6 +43,7 @@ const struct program programs[] = {
 	{ ROLE_QUEUED, "mta", false, false, 1, true },
 	{ ROLE_SUBMITD, "mta", false, true, 0 },
 	{ ROLE_BOUNCED, "mta", false, false, 0 },
+	{ ROLE_PICKUPD, "mta", false, false, 0 },
 	{ ROLE_SMTPD, "mta", true, false, 0 },
 	{ ROLE_IMAPD, "imapd", true, false, 0 },
 };

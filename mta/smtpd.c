@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/log.h"
 
 #define SESSIONS_MAX 1000000 /* the settings say less, with a better answer */
 
@@ -41,6 +42,7 @@ close_session(struct session *session)
 	if (!s)
 		return;
 	smtp_forget(s);
+	LOG_POSTFIX("smtp.ended", L_C("session", s->id), L_C("ip", session_peer_text(s->session)));
 	front_leave(&s->front);
 	free(s->host);
 	free(s);

@@ -42,6 +42,7 @@ smtp_greet(struct smtp *s)
 	session_idle_limit(s->session, set->smtp_timeout_ms);
 	if (a == FRONT_BAD_PROXY || !within_limits(s, a))
 		return false;
+	LOG_POSTFIX("smtp.connected", L_C("session", s->id), L_C("ip", session_peer_text(s->session)));
 	s->trusted = front_client_in(s->session, &set->trust_proxy);
 	if (s->listen->tls == CONF_TLS_IMPLICIT) {
 		if (!service_tls(smtpd.service) ||

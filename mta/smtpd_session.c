@@ -59,7 +59,8 @@ smtp_refused(struct smtp *s, unsigned code, const char *enhanced, struct str add
 		metric_add(m, 1);
 	LOG_INFO("smtp.rejected", L_C("session", s->id), L_C("ip", session_peer_text(s->session)),
 	    L_U64("code", code), L_C("enhanced", enhanced), L_STR("address", address),
-	    L_C("reason", text));
+	    L_C("reason", text), L_STR("from", s->txn ? s->txn->env.sender : STR_NULL),
+	    L_C("helo", s->helo));
 }
 
 void

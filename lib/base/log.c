@@ -9,17 +9,21 @@
 
 #include "lib/base/buf.h"
 #include "lib/base/clock.h"
+#include "lib/base/log_postfix.h"
 
 #define LINE_MAX_BYTES 8192
 #define BATCH_MAX (32u << 10)
 
 _Atomic enum log_level log_threshold = LOG_L_INFO;
 
+_Atomic enum log_style log_style = LOG_S_LOGFMT;
+
 static struct {
+	char hostname[256];
 	char program[32];
 	unsigned instance;
 	int fd;
-} self = { "posthorn", 0, 2 };
+} self = { "localhost", "posthorn", 0, 2 };
 
 static _Thread_local struct {
 	bool on;
@@ -32,6 +36,13 @@ log_init(const char *program, unsigned instance, int fd)
 	snprintf(self.program, sizeof self.program, "%s", program);
 	self.instance = instance;
 	self.fd = fd < 0 ? 2 : fd;
+}
+
+void
+log_set_style(enum log_style style, const char *hostname)
+{
+	snprintf(self.hostname, sizeof self.hostname, "%s", hostname);
+	log_style = style;
 }
 
 static void
@@ -90,7 +101,7 @@ put_value(struct buf *b, struct str s)
 }
 
 static void
-put_line(struct buf *b, enum log_level level, const char *ev, size_t n, const struct log_field *f)
+put_logfmt(struct buf *b, enum log_level level, const char *ev, size_t n, const struct log_field *f)
 {
 	static const char *const names[] = { "debug", "info", "warn", "error" };
 	char ts[25];
@@ -128,6 +139,24 @@ put_line(struct buf *b, enum log_level level, const char *ev, size_t n, const st
 		}
 	}
 	buf_putc(b, '\n');
+}
+
+/* The line of an event, or the two. */
+static void
+put_line(struct buf *b, enum log_level level, const char *ev, size_t n, const struct log_field *f)
+{
+	char name[48];
+	bool put = false;
+
+	if (log_style != LOG_S_LOGFMT)
+		put = log_postfix_put(b, self.hostname, ev, n, f);
+	if (put && log_style == LOG_S_POSTFIX)
+		return;
+	if (log_style == LOG_S_POSTFIX) {
+		snprintf(name, sizeof name, "posthorn/%s", self.program);
+		log_postfix_head(b, self.hostname, name);
+	}
+	put_logfmt(b, level, ev, n, f);
 }
 
 void

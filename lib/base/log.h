@@ -42,6 +42,18 @@ struct log_field {
 
 extern _Atomic enum log_level log_threshold; /* a reload sets it while threads log */
 
+/* In which forms: logfmt, lines as Postfix has them (log_postfix.h; an event without a
+ * counterpart there keeps its logfmt behind a syslog head), or both. hostname is copied. */
+enum log_style { LOG_S_LOGFMT, LOG_S_POSTFIX, LOG_S_BOTH };
+void log_set_style(enum log_style style, const char *hostname);
+extern _Atomic enum log_style log_style;
+/* What only Postfix's form has a line for. */
+#define LOG_POSTFIX(ev, ...)                                                                       \
+	do {                                                                                       \
+		if (log_style != LOG_S_LOGFMT)                                                     \
+			LOG_INFO(ev, __VA_ARGS__);                                                 \
+	} while (0)
+
 /* Who speaks: the program's name and instance number; fd -1 is standard error. */
 void log_init(const char *program, unsigned instance, int fd);
 void log_event(enum log_level level, const char *ev, size_t n, const struct log_field *f);

@@ -50,6 +50,9 @@ derive(struct parser *p)
 	derive_dir(p, &s->spool_dir, "spool");
 	derive_dir(p, &s->store_dir, "store");
 	derive_dir(p, &s->dir_dir, "directory");
+	derive_dir(p, &s->maildrop_dir, "maildrop");
+	if (!s->origin_domain.p)
+		s->origin_domain = s->n_domains ? s->domains[0] : s->hostname;
 	if (!origin_of(p, "imap.append-limit")->file.p)
 		s->imap_append_limit = s->message_size_limit;
 	for (size_t i = 0; i < p->n_listen; i++)

@@ -79,10 +79,13 @@ struct settings {
 	struct str hostname;           /* in greetings and trace headers */
 	struct str base_dir;           /* root of the instance's files */
 	struct str run_dir, spool_dir, store_dir, dir_dir; /* default: base_dir/{run,spool,store,directory} */
+	struct str maildrop_dir;       /* default: base_dir/maildrop */
+	struct str origin_domain;           /* domain of local users' addresses: a domain, or hostname */
 	struct str user_prefix;        /* system users: "posthorn" -> posthorn-smtpd ... */
 	bool sandbox;                  /* made by `posthorn sandbox` */
 	struct str log_level;          /* debug, info, warn, error */
 	struct str log_file;           /* empty: standard error */
+	unsigned log_style;            /* enum log_style */
 	struct str metrics_address;    /* "127.0.0.1:9090"; or a UNIX socket path; empty: off */
 
 	struct conf_listen *listen;

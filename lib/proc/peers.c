@@ -90,7 +90,9 @@ static const struct row table[] = {
 	{ ROLE_FILTERD, ROLE_FETCHD, 1, 15 },
 	{ ROLE_FETCHD, ROLE_DNSD, 1, 15 },
 
+	{ ROLE_CLI, ROLE_AUTHD, 1, 1 },        /* sendmail -bv, explain */
 	{ ROLE_CLI, ROLE_AUTHD, 16, 31 },      /* the admin's verbs */
+	{ ROLE_CLI, ROLE_DNSD, 1, 15 },        /* explain */
 	{ ROLE_CLI, ROLE_QUEUED, 16, 31 },
 	{ ROLE_CLI, ROLE_SUBMITD, 16, 31 },
 	{ ROLE_CLI, ROLE_MAILD, 128, 159 },

@@ -144,6 +144,15 @@ apply_log_level(const struct settings *c)
 			log_threshold = l;
 }
 
+static void
+apply_log_style(const struct settings *c)
+{
+	char name[256];
+
+	snprintf(name, sizeof name, "%.*s", STR_ARG(c->hostname));
+	log_set_style((enum log_style)c->log_style, name);
+}
+
 /* Every config that this process had: sessions of any age point into them. */
 static struct past {
 	struct past *before;
@@ -181,6 +190,7 @@ take_config(struct service *s, struct str text)
 	}
 	s->settings = n;
 	apply_log_level(n);
+	apply_log_style(n);
 	if (s->running && s->spec->config)
 		s->spec->config(s, n);
 }
