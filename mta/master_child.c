@@ -35,11 +35,12 @@
 #define PEM_MAX (256u << 10)
 
 /* A program gets its row when it exists. Stop phases: smtpd, imapd, submitd and bounced 0,
- * queued 1, maild 2, mimed and authd 3. */
+ * queued 1, maild and relayd 2, mimed and authd 3. */
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
 	{ ROLE_MIMED, "mta", false, false, 3 },
 	{ ROLE_MAILD, "maildir", false, true, 2 },
+	{ ROLE_RELAYD, "mta", false, false, 2 },
 	{ ROLE_QUEUED, "mta", false, false, 1, true },
 	{ ROLE_SUBMITD, "mta", false, true, 0 },
 	{ ROLE_BOUNCED, "mta", false, false, 0 },
