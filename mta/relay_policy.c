@@ -51,7 +51,7 @@ find_policy(struct str text)
 static struct chosen
 choose(const struct relay_request *q, const struct relay_route *r)
 {
-	struct chosen c = { relayd.s->relay_tls, NULL, find_hop(q->next_hop), "relay.tls" };
+	struct chosen c = { relayd.s->relay_tls, NULL, find_hop(q->next_hop), "settings" };
 
 	c.policy = find_policy(q->next_hop);
 	if (!c.policy)
