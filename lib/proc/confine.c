@@ -185,7 +185,7 @@ confine(const struct confine_spec *spec, const char *user, struct err *e)
 	if (!r && !SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		r = err_sys(e, -errno, "not dumpable");
 	if (!r && !SANITIZED)
-		r = landlock = confine_landlock(spec->paths, e);
+		r = landlock = confine_landlock(spec->paths, t->connects, e);
 	if (r >= 0)
 		r = confine_seccomp(t, log_only, e);
 	snprintf(summary, sizeof summary, "uid=%s chroot=%s landlock=%d seccomp=%s",

@@ -1,7 +1,7 @@
 /*
  * Landlock (Linux 5.13 and newer): no file may be touched but below the given
  * paths, and, where the kernel knows how to say so, no TCP port be bound or
- * connected. libc has no wrappers, hence system calls by number.
+ * connected, but by kinds that connect. libc has no wrappers, hence system calls by number.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +69,7 @@ add_path(int rules, const struct confine_path *p, uint64_t all, struct err *e)
 }
 
 int
-confine_landlock(const struct confine_path *paths, struct err *e)
+confine_landlock(const struct confine_path *paths, bool connects, struct err *e)
 {
 	int version = (int)syscall(SYS_landlock_create_ruleset, NULL, 0,
 	    LANDLOCK_CREATE_RULESET_VERSION), rules, r = 0;
@@ -77,7 +77,7 @@ confine_landlock(const struct confine_path *paths, struct err *e)
 
 	if (version < 1)
 		return 0;
-	set = (struct ruleset){ fs_rights(version), version >= 4 ? NET_BOTH : 0 };
+	set = (struct ruleset){ fs_rights(version), version >= 4 && !connects ? NET_BOTH : 0 };
 	rules = (int)syscall(SYS_landlock_create_ruleset, &set,
 	    version >= 4 ? sizeof set : sizeof set.fs, 0);
 	if (rules < 0)
@@ -91,7 +91,7 @@ confine_landlock(const struct confine_path *paths, struct err *e)
 }
 #else
 int
-confine_landlock(const struct confine_path *paths, struct err *e)
+confine_landlock(const struct confine_path *paths, bool connects, struct err *e)
 {
 	return 0;
 }

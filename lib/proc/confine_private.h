@@ -28,6 +28,7 @@ struct confine_table {
 	const struct confine_call *calls;
 	size_t n;
 	bool chroot; /* an empty root when started as root */
+	bool connects; /* to other machines, from an address of its choice */
 };
 
 extern const struct confine_table confine_front, confine_store, confine_pure,
@@ -35,7 +36,8 @@ extern const struct confine_table confine_front, confine_store, confine_pure,
 
 /* confine_seccomp.c. log_only: unlisted calls are logged and run. */
 int confine_seccomp(const struct confine_table *t, bool log_only, struct err *e);
-/* confine_landlock.c. The kernel's Landlock version, 0 when it has none. */
-int confine_landlock(const struct confine_path *paths, struct err *e);
+/* confine_landlock.c. The kernel's Landlock version, 0 when it has none. connects: TCP is
+ * not its affair. */
+int confine_landlock(const struct confine_path *paths, bool connects, struct err *e);
 
 #endif
