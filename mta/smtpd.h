@@ -18,6 +18,7 @@ struct smtp_txn {                 /* from MAIL until its end */
 	size_t rcpts_cap;
 	struct smtp_text *text;   /* between the first BDAT and the last (RFC 3030) */
 	bool bdat_failed;         /* a chunk was refused: so are the others */
+	bool priority_lowered;
 };
 
 struct smtp {                     /* one connection */
@@ -76,6 +77,25 @@ void smtp_txn_end(struct smtp *s);
 void smtp_forget(struct smtp *s);
 bool smtp_auth_offered(struct smtp *s);
 bool smtp_tls_offered(struct smtp *s);
+/* Who may send to other domains: those that logged in, and relay-from. */
+bool smtp_may_relay(struct smtp *s);
+
+/* smtpd_extensions.c: what EHLO offers, in its order. */
+enum smtp_extension {
+	EXT_PIPELINING, EXT_SIZE, EXT_STARTTLS, EXT_AUTH, EXT_XCLIENT,
+	EXT_ENHANCEDSTATUSCODES, EXT_8BITMIME, EXT_DSN, EXT_CHUNKING, EXT_REQUIRETLS,
+	EXT_DELIVERBY, EXT_FUTURERELEASE, EXT_MT_PRIORITY, EXT_LIMITS, EXT_SMTPUTF8,
+	EXT_MAX
+};
+/* Whether it is there for this client, on this listener, now. */
+bool smtp_offers(struct smtp *s, enum smtp_extension x);
+/* Appends a line "250-KEYWORD ..." for each that is offered. */
+void smtp_extensions_put(struct smtp *s, struct buf *b);
+
+/* smtpd_param.c: what stands behind the path, into the envelope of the transaction and
+ * into *r (notify, orcpt); false: one was answered with an error. */
+bool smtp_mail_params(struct smtp *s, struct str rest);
+bool smtp_rcpt_params(struct smtp *s, struct envelope_rcpt *r, struct str rest);
 
 /* smtpd_hello.c: the limits, TLS and the greeting of a new connection; false: it ends. */
 bool smtp_greet(struct smtp *s);

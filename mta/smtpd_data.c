@@ -22,13 +22,19 @@ static struct metric accept_time = METRIC_HISTOGRAM("smtp_accept_seconds", NULL,
 
 /* ---- answers ---- */
 
+static bool
+is_ok(enum queue_outcome o)
+{
+	return o == QUEUE_ACCEPTED || o == QUEUE_DELIVERED;
+}
+
 static void
 say_queued(struct smtp *s, const struct queue_answer *q, unsigned smtp, struct str enhanced,
     struct str text, enum queue_outcome outcome)
 {
 	char code[16];
 
-	if (outcome == QUEUE_ACCEPTED || outcome == QUEUE_DELIVERED) {
+	if (is_ok(outcome)) {
 		smtp_reply(s, 250, "2.0.0", "Ok: queued as %016llx", (unsigned long long)q->spool_id);
 		return;
 	}
@@ -36,18 +42,34 @@ say_queued(struct smtp *s, const struct queue_answer *q, unsigned smtp, struct s
 	smtp_reply(s, smtp ? smtp : 451, *code ? code : "4.3.0", "%.*s", STR_ARG(text));
 }
 
+/* The deliveries that came of one RCPT stand side by side: where the next begins. */
+static size_t
+next_said(const struct envelope *e, size_t i)
+{
+	const char *said = e->rcpts[i].original.p;
+
+	while (i < e->n_rcpts && e->rcpts[i].original.p == said)
+		i++;
+	return i;
+}
+
+/* RFC 2033 section 4.2: a reply for each RCPT; of a list, what went wrong first. */
 static void
 say_result(struct smtp *s, const struct queue_answer *q)
 {
 	const struct envelope *e = &s->txn->env;
+	size_t end;
 
 	if (!smtp_is_lmtp(s)) {
 		say_queued(s, q, q->smtp, q->enhanced, q->text, q->outcome);
 		return;
 	}
-	for (size_t i = 0; i < e->n_rcpts; i++) {
+	for (size_t i = 0; i < e->n_rcpts; i = end) {
 		const struct queue_rcpt_result *r = i < q->n_rcpts ? &q->rcpts[i] : NULL;
 
+		end = next_said(e, i);
+		for (size_t k = i; k < end && k < q->n_rcpts && r && is_ok(r->outcome); k++)
+			r = &q->rcpts[k];
 		say_queued(s, q, r ? r->smtp : q->smtp, r ? r->enhanced : q->enhanced,
 		    r ? r->text : q->text, r ? r->outcome : q->outcome);
 	}
@@ -58,19 +80,22 @@ say_result(struct smtp *s, const struct queue_answer *q)
 static void
 say_refusal(struct smtp *s, const struct accept_verdict *v)
 {
-	size_t n = smtp_is_lmtp(s) ? s->txn->env.n_rcpts : 1;
+	const struct envelope *e = &s->txn->env;
+	size_t i = 0;
 
 	metric_add(v->smtp < 500 ? &deferred : &rejected, 1);
 	smtp_refused(s, v->smtp, v->enhanced, s->txn->env.sender, v->text);
-	while (n--)
+	do {
 		smtp_reply(s, v->smtp, v->enhanced, "%s", v->text);
+		i = smtp_is_lmtp(s) ? next_said(e, i) : e->n_rcpts;
+	} while (i < e->n_rcpts);
 }
 
 static void
 report(struct smtp *s, const struct queue_answer *q, uint64_t size, uint64_t us)
 {
 	const struct envelope *e = &s->txn->env;
-	bool taken = q->outcome == QUEUE_ACCEPTED || q->outcome == QUEUE_DELIVERED;
+	bool taken = is_ok(q->outcome);
 
 	metric_add(taken ? &accepted : q->outcome == QUEUE_REJECTED ? &rejected : &deferred, 1);
 	metric_observe_us(&accept_time, us);

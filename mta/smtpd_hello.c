@@ -91,24 +91,30 @@ smtp_tls_offered(struct smtp *s)
 	return s->listen->tls != CONF_TLS_OFF && !stream_tls(s->io) && service_tls(smtpd.service);
 }
 
+/* Lines of a reply, each with its "250-": the last one gets a blank instead. */
+static void
+end_reply(struct buf *b)
+{
+	ptrdiff_t lf = b->n > 2 ? str_rchr(str_head(buf_view(b), b->n - 2), '\n') : -1;
+
+	if (!b->over && b->n > 6)
+		b->p[lf + 4] = ' ';
+}
+
 void
 cmd_ehlo(struct smtp *s, struct str arg)
 {
-	const struct settings *set = smtp_settings();
+	struct buf b;
 
 	if (!hello_name(s, arg))
 		return;
 	s->esmtp = true;
-	stream_printf(s->io, "250-%.*s\r\n250-PIPELINING\r\n250-SIZE %llu\r\n", STR_ARG(set->hostname),
-	    (unsigned long long)set->message_size_limit);
-	if (smtp_tls_offered(s))
-		stream_puts(s->io, "250-STARTTLS\r\n");
-	if (smtp_auth_offered(s))
-		stream_puts(s->io, "250-AUTH PLAIN LOGIN\r\n");
-	if (s->trusted)
-		stream_puts(s->io, "250-" XCLIENT_EHLO "\r\n");
-	stream_puts(s->io,
-	    "250-ENHANCEDSTATUSCODES\r\n250-8BITMIME\r\n250-CHUNKING\r\n250 SMTPUTF8\r\n");
+	buf_init(&b, 4096);
+	buf_printf(&b, "250-%.*s\r\n", STR_ARG(smtp_settings()->hostname));
+	smtp_extensions_put(s, &b);
+	end_reply(&b);
+	stream_put(s->io, b.p, b.n);
+	buf_done(&b);
 }
 
 void

@@ -1,10 +1,11 @@
-/* MAIL and RCPT: RFC 5321 sections 4.1.1.2 and 4.1.1.3, RFC 1870, 6152, 6531. */
+/* MAIL and RCPT: RFC 5321 sections 4.1.1.2 and 4.1.1.3; their parameters are smtpd_param's. */
 #include "mta/smtpd.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 
+#include "lib/accept/rcpt.h"
 #include "lib/base/text.h"
 #include "mta/smtpd_cache.h"
 
@@ -15,97 +16,6 @@ cut_keyword(struct str *arg, struct str keyword)
 	if (!str_istarts(*arg, keyword))
 		return false;
 	*arg = str_trim(str_skip(*arg, keyword.n));
-	return true;
-}
-
-static bool
-size_param(struct smtp *s, struct envelope *env, struct str value)
-{
-	uint64_t limit = smtp_settings()->message_size_limit;
-	size_t digits = 0;
-
-	while (digits < value.n && ascii_isdigit(value.p[digits]))
-		digits++;
-	if (!value.n || digits < value.n || value.n > 20) /* RFC 1870 section 4 */
-		smtp_reply(s, 501, "5.5.4", "Bad SIZE");
-	else if (!str_u64(value, limit, &env->size))
-		smtp_refuse(s, 552, "5.3.4", STR_NULL, "Message size exceeds the limit");
-	else
-		return true;
-	return false;
-}
-
-static bool
-body_param(struct smtp *s, struct envelope *env, struct str value)
-{
-	env->body = str_ieq(value, STR("8BITMIME"));
-	if (env->body || str_ieq(value, STR("7BIT")))
-		return true;
-	smtp_reply(s, 501, "5.5.4", "Bad BODY");
-	return false;
-}
-
-static bool
-smtputf8_param(struct smtp *s, struct envelope *env, struct str value)
-{
-	env->flags |= ENV_SMTPUTF8;
-	if (!value.p)
-		return true;
-	smtp_reply(s, 501, "5.5.4", "SMTPUTF8 takes no value");
-	return false;
-}
-
-/* RFC 4954 section 5: looked at, then as if it said <>. */
-static bool
-auth_param(struct smtp *s, struct envelope *env, struct str value)
-{
-	struct buf b;
-	bool ok;
-
-	if (!smtp_auth_offered(s)) {
-		smtp_reply(s, 555, "5.5.4", "Parameter not recognized");
-		return false;
-	}
-	buf_init(&b, 1024);
-	ok = value.n && xtext_get(&b, value) == 0 && !b.over;
-	buf_done(&b);
-	if (!ok)
-		smtp_reply(s, 501, "5.5.4", "Bad AUTH");
-	return ok;
-}
-
-static const struct {
-	struct str name;
-	bool (*take)(struct smtp *s, struct envelope *env, struct str value);
-} mail_params[] = {
-	{ STR_INIT("SIZE"), size_param },
-	{ STR_INIT("BODY"), body_param },
-	{ STR_INIT("SMTPUTF8"), smtputf8_param },
-	{ STR_INIT("AUTH"), auth_param },
-};
-
-/* The parameters behind MAIL's path; false: one was answered with an error. */
-static bool
-take_params(struct smtp *s, struct envelope *env, struct str rest)
-{
-	struct str word;
-	unsigned seen = 0;
-
-	while ((word = str_word(&rest)).n) {
-		struct str value = word, name = str_cut(&value, '=');
-		size_t i = 0, n = sizeof mail_params / sizeof *mail_params;
-
-		while (i < n && !str_ieq(name, mail_params[i].name))
-			i++;
-		if (i == n || seen & 1u << i) {
-			smtp_reply(s, i == n ? 555 : 501, "5.5.4", i == n ? "Parameter not recognized" :
-			    "Parameter given twice");
-			return false;
-		}
-		seen |= 1u << i;
-		if (!mail_params[i].take(s, env, value))
-			return false;
-	}
 	return true;
 }
 
@@ -208,7 +118,7 @@ cmd_mail(struct smtp *s, struct str arg)
 	}
 	/* Parameters stand behind the path, so UTF-8 is judged after them. */
 	code = take_path(s, arg, PATH_NULL | PATH_UTF8, &from, &rest);
-	if (code == 0 && !take_params(s, &t->env, rest))
+	if (code == 0 && !smtp_mail_params(s, rest))
 		code = -EINVAL;
 	if (code == 0 && !(t->env.flags & ENV_SMTPUTF8) && !ascii_only(str_head(arg, arg.n - rest.n))) {
 		smtp_refuse(s, 553, "5.6.7", from.text, "Address needs SMTPUTF8");
@@ -222,45 +132,35 @@ cmd_mail(struct smtp *s, struct str arg)
 	/* The line is gone after this: another session may read one meanwhile. */
 	if (queue_pressure(&delay) == 1)
 		co_sleep(delay);
-	smtp_reply(s, 250, "2.1.0", "Ok");
+	if (t->priority_lowered)
+		smtp_reply(s, 250, "2.3.6", "0 is the new priority"); /* RFC 6710 section 4.2 */
+	else
+		smtp_reply(s, 250, "2.1.0", "Ok");
 }
 
-static struct envelope_rcpt *
-rcpt_add(struct smtp_txn *t)
-{
-	struct envelope *e = &t->env;
-	struct envelope_rcpt *v;
-
-	if (e->n_rcpts == t->rcpts_cap) {
-		size_t cap = t->rcpts_cap ? t->rcpts_cap * 2 : 4;
-
-		v = ARENA_ARRAY(t->arena, struct envelope_rcpt, cap);
-		if (!v)
-			return NULL;
-		if (e->n_rcpts)
-			memcpy(v, e->rcpts, e->n_rcpts * sizeof *v);
-		e->rcpts = v;
-		t->rcpts_cap = cap;
-	}
-	return &e->rcpts[e->n_rcpts];
-}
-
-/* Who may send to other domains: those that logged in, and relay-from. */
-static bool
-may_relay(struct smtp *s)
+bool
+smtp_may_relay(struct smtp *s)
 {
 	return s->user || front_client_in(s->session, &smtp_settings()->relay_from);
 }
 
-static void
-rcpt_unresolved(struct smtp *s, struct str address, enum resolve_kind kind)
+/* What is not taken. An address outside of our domains and of those that are relayed
+ * for is refused alike to strangers, whatever it would become. */
+static bool
+rcpt_refused(struct smtp *s, struct str address, const struct resolve_answer *who)
 {
-	if (kind == RESOLVE_NO_USER)
-		smtp_refuse(s, 550, "5.1.1", address, "User unknown");
-	else if (kind == RESOLVE_DISABLED)
-		smtp_refuse(s, 550, "5.2.1", address, "Mailbox disabled");
-	else
+	if (!who->open && !smtp_may_relay(s))
 		smtp_refuse(s, 550, "5.7.1", address, "Relaying denied");
+	else if (who->kind == RESOLVE_NO_USER)
+		smtp_refuse(s, 550, "5.1.1", address, "User unknown");
+	else if (who->kind == RESOLVE_DISABLED)
+		smtp_refuse(s, 550, "5.2.1", address, "Mailbox disabled");
+	else if (who->kind == RESOLVE_REJECT)
+		smtp_refuse(s, who->smtp, arena_cstr(s->txn->arena, who->enhanced), address,
+		    arena_cstr(s->txn->arena, who->text));
+	else
+		return false;
+	return true;
 }
 
 static bool
@@ -268,8 +168,9 @@ rcpt_has_room(struct smtp *s, const struct resolve_answer *who, uint64_t size)
 {
 	struct wire_error we = { 0 };
 
-	/* Advisory: without an answer the mail waits in the spool. */
-	if (cache_room(who, size, &we) == 0 || !we.smtp)
+	/* Advisory: without an answer the mail waits in the spool. A list is not refused for
+	 * one of its members. */
+	if (who->kind != RESOLVE_ACCOUNT || cache_room(who, size, &we) == 0 || !we.smtp)
 		return true;
 	smtp_refuse(s, we.smtp, we.enhanced.p, who->address, we.text.p);
 	return false;
@@ -303,7 +204,7 @@ rcpt_address(struct smtp *s, const struct path *to, struct arena *a)
 	if (to->domain.n && !own)
 		return to->text;
 	if (str_ieq(to->local, STR("postmaster")))
-		return STR("postmaster");
+		return arena_dup(a, STR("postmaster"));
 	return arena_printf(a, "%.*s@%.*s", (int)(to->text.n - to->domain.n) - 1, to->text.p,
 	    STR_ARG(set->n_domains ? set->domains[0] : set->hostname));
 }
@@ -327,10 +228,9 @@ cmd_rcpt(struct smtp *s, struct str arg)
 {
 	struct smtp_txn *t = s->txn;
 	struct resolve_answer who = { 0 };
-	struct envelope_rcpt *r;
+	struct envelope_rcpt said = { 0 };
 	struct path to;
 	struct str rest, address;
-	bool remote;
 	int code;
 
 	if (!rcpt_in_order(s))
@@ -342,26 +242,16 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	if (take_path(s, arg, PATH_POSTMASTER | (t->env.flags & ENV_SMTPUTF8 ? PATH_UTF8 : 0), &to,
 	    &rest) < 0)
 		return;
-	if (str_trim(rest).n) {
-		smtp_reply(s, 555, "5.5.4", "Parameter not recognized");
+	if (!smtp_rcpt_params(s, &said, rest))
 		return;
-	}
 	address = rcpt_address(s, &to, t->arena);
 	code = cache_resolve(address, t->env.sender, t->arena, &who);
-	remote = who.kind == RESOLVE_NOT_LOCAL && may_relay(s);
-	if (code < 0) {
+	if (code < 0)
 		smtp_refuse(s, 451, "4.3.0", address, "Recipient cannot be looked up now");
-	} else if (who.kind != RESOLVE_ACCOUNT && !remote) {
-		rcpt_unresolved(s, address, who.kind);
-	} else if (!(r = rcpt_add(t))) {
+	else if (rcpt_refused(s, address, &who) || !rcpt_has_room(s, &who, t->env.size))
+		return;
+	else if (accept_rcpt(&t->env, &t->rcpts_cap, &who, address, &said, t->arena) < 0)
 		smtp_reply(s, 452, "4.5.3", "Too many recipients");
-	} else if (remote || rcpt_has_room(s, &who, t->env.size)) {
-		*r = remote ? (struct envelope_rcpt){ .address = address, .original = address,
-			.route = ROUTE_REMOTE } :
-		    (struct envelope_rcpt){ .address = who.address, .original = address,
-			.route = ROUTE_LOCAL, .account = who.account, .volume = who.volume,
-			.slot = who.slot, .quota = who.quota, .detail = who.detail };
-		t->env.n_rcpts++;
+	else
 		smtp_reply(s, 250, "2.1.5", "Ok");
-	}
 }

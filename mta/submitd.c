@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "lib/accept/accept.h"
+#include "lib/accept/rcpt.h"
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/client/auth.h"
@@ -265,11 +266,14 @@ step_sender(struct submission *s)
 }
 
 static bool
-not_deliverable(struct submission *s, struct str address, enum resolve_kind kind)
+not_deliverable(struct submission *s, struct str address, const struct resolve_answer *who)
 {
-	if (kind == RESOLVE_NO_USER)
+	if (who->kind == RESOLVE_NO_USER)
 		return refuse_address(s, 550, STR("5.1.1"), address, "User unknown");
-	return refuse_address(s, 550, STR("5.2.1"), address, "Mailbox disabled");
+	if (who->kind == RESOLVE_DISABLED)
+		return refuse_address(s, 550, STR("5.2.1"), address, "Mailbox disabled");
+	return refuse(s, who->smtp, who->enhanced, arena_printf(s->arena, "<%.*s>: %.*s",
+	    STR_ARG(str_head(address, 256)), STR_ARG(who->text)));
 }
 
 /* Advisory: without an answer the mail waits in the spool. */
@@ -278,16 +282,18 @@ has_room(struct submission *s, const struct resolve_answer *who)
 {
 	struct wire_error we = { 0 };
 
-	if (s->exempt || !store_room(who->account, who->volume, who->slot, who->quota,
+	if (s->exempt || who->kind != RESOLVE_ACCOUNT || !store_room(who->account, who->volume, who->slot, who->quota,
 	    s->content.n, &we) || !we.smtp)
 		return true;
 	return refuse_address(s, we.smtp, we.smtp >= 500 ? STR("5.2.2") : STR("4.2.2"), who->address,
 	    "Mailbox full");
 }
 
+/* All its callers may send to other domains. */
 static bool
-resolve_one(struct submission *s, struct str address, struct envelope_rcpt *ret)
+take_rcpt(struct submission *s, struct str address, size_t *cap)
 {
+	const struct envelope_rcpt said = { .notify = s->req.notify };
 	struct resolve_answer who = { 0 };
 	struct path to;
 
@@ -297,20 +303,12 @@ resolve_one(struct submission *s, struct str address, struct envelope_rcpt *ret)
 		to.text = STR("postmaster"); /* the house's */
 	if (auth_resolve(to.text, s->env.sender, s->arena, &who) < 0)
 		return refuse_address(s, 451, STR("4.3.0"), to.text, "Cannot be looked up now");
-	if (who.kind == RESOLVE_NOT_LOCAL) {
-		*ret = (struct envelope_rcpt){ .address = to.text, .original = to.text,
-			.route = ROUTE_REMOTE, .notify = s->req.notify };
-		return true;
-	}
-	if (who.kind != RESOLVE_ACCOUNT)
-		return not_deliverable(s, to.text, who.kind);
+	if (!resolve_deliveries(&who))
+		return not_deliverable(s, to.text, &who);
 	if (!has_room(s, &who))
 		return false;
-	*ret = (struct envelope_rcpt){ .address = who.address, .original = to.text,
-		.route = ROUTE_LOCAL, .account = who.account, .volume = who.volume,
-		.slot = who.slot, .quota = who.quota, .detail = who.detail,
-		.notify = s->req.notify };
-	return true;
+	return accept_rcpt(&s->env, cap, &who, to.text, &said, s->arena) == 0 ||
+	    refuse(s, 451, STR("4.3.0"), STR("Out of memory"));
 }
 
 /* Notes a refused recipient of a `partial` request, so that the others get theirs. */
@@ -340,22 +338,16 @@ nobody_left(struct submission *s)
 static bool
 step_rcpts(struct submission *s)
 {
-	struct envelope *e = &s->env;
+	size_t cap = 0;
 
 	if (!s->req.n_rcpts)
 		return refuse(s, 554, STR("5.5.1"), STR("No recipients"));
 	if (s->req.n_rcpts > settings()->recipient_limit)
 		return refuse(s, 550, STR("5.5.3"), STR("Too many recipients"));
-	e->rcpts = ARENA_ARRAY(s->arena, struct envelope_rcpt, s->req.n_rcpts);
-	if (!e->rcpts)
-		return refuse(s, 451, STR("4.3.0"), STR("Out of memory"));
-	for (size_t i = 0; i < s->req.n_rcpts; i++) {
-		if (resolve_one(s, s->req.rcpts[i], &e->rcpts[e->n_rcpts]))
-			e->n_rcpts++;
-		else if (!pass_over(s, s->req.rcpts[i]))
+	for (size_t i = 0; i < s->req.n_rcpts; i++)
+		if (!take_rcpt(s, s->req.rcpts[i], &cap) && !pass_over(s, s->req.rcpts[i]))
 			return false;
-	}
-	return e->n_rcpts || nobody_left(s);
+	return s->env.n_rcpts || nobody_left(s);
 }
 
 /* ---- into the spool ---- */

@@ -12,7 +12,8 @@
 /* Fields that the house looks at or leaves out. */
 static const struct field {
 	struct str name;
-	enum { F_RECEIVED, F_DATE, F_MESSAGE_ID, F_CUT, F_CUT_SUBMITTED } kind;
+	enum { F_RECEIVED, F_DATE, F_MESSAGE_ID, F_CUT, F_CUT_SUBMITTED,
+		F_TLS_REQUIRED } kind;
 } fields[] = {
 	{ STR_INIT("Received"), F_RECEIVED },
 	{ STR_INIT("Date"), F_DATE },
@@ -21,6 +22,7 @@ static const struct field {
 	{ STR_INIT("Bcc"), F_CUT_SUBMITTED },
 	{ STR_INIT("Resent-Bcc"), F_CUT_SUBMITTED },
 	{ STR_INIT("Content-Length"), F_CUT_SUBMITTED },
+	{ STR_INIT("TLS-Required"), F_TLS_REQUIRED },
 };
 
 static const struct field *
@@ -59,6 +61,9 @@ note_field(struct str content, const struct header_field *f, bool submitted,
 		return true;
 	case F_MESSAGE_ID:
 		h->message_id = true;
+		return true;
+	case F_TLS_REQUIRED:
+		h->tls_optional = str_ieq(str_trim(f->raw), STR("No"));
 		return true;
 	case F_CUT:
 		return cut_field(content, f, h);
@@ -148,6 +153,7 @@ struct outgoing {
 	struct iovec pieces[ACCEPT_CUTS + 2];
 	size_t n;
 	uint64_t size;
+	uint32_t flags; /* ENV_* that the header section asks for */
 };
 
 static void
@@ -167,10 +173,14 @@ compose(const struct accept_request *r, struct outgoing *o, struct accept_verdic
 
 	o->n = 0;
 	o->size = 0;
+	o->flags = 0;
 	buf_init(&o->head, 16384);
 	*ret_verdict = accept_check(r->settings, r->content, r->submitted, &h);
 	if (ret_verdict->smtp)
 		return 0;
+	/* RFC 8689 section 4.1: REQUIRETLS goes first. */
+	if (h.tls_optional && !(r->env->flags & ENV_REQUIRETLS))
+		o->flags |= ENV_TLS_OPTIONAL;
 	put_trace(&o->head, r);
 	put_missing(&o->head, r, &h);
 	add_piece(o, o->head.p, o->head.n);
@@ -192,6 +202,7 @@ accept_message(const struct accept_request *r, struct arena *a,
 
 	if (!code && !ret_verdict->smtp) {
 		env.size = o.size;
+		env.flags |= o.flags;
 		env.arrived_us = clock_real_us();
 		code = queue_accept(&env, o.pieces, o.n, a, ret);
 	}
@@ -205,6 +216,7 @@ struct accept_stream {
 	struct queue_stream queue;
 	const struct envelope *env;
 	struct arena *arena;
+	uint32_t flags; /* as in struct outgoing */
 };
 
 static int
@@ -238,6 +250,7 @@ accept_open(const struct accept_request *r, struct arena *a,
 	if (!code && !ret_verdict->smtp) {
 		s->env = r->env;
 		s->arena = a;
+		s->flags = o.flags;
 		code = put(&s, o.pieces, o.n, ret_verdict);
 	} else {
 		s = NULL;
@@ -261,12 +274,14 @@ accept_close(struct accept_stream **sp, struct str part, struct accept_verdict *
 {
 	struct accept_stream *s = *sp;
 	struct envelope env = *s->env;
+	uint32_t flags = s->flags;
 	int code = accept_more(sp, part, ret_verdict);
 
 	if (code || ret_verdict->smtp)
 		return code;
 	*sp = NULL;
 	env.size = s->queue.size;
+	env.flags |= flags;
 	env.arrived_us = clock_real_us();
 	return queue_stream_accept(&env, &s->queue, s->arena, ret);
 }

@@ -134,6 +134,16 @@ xtext_get(struct buf *b, struct str s)
 	return 0;
 }
 
+void
+xtext_put(struct buf *b, struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if (s.p[i] > 32 && s.p[i] < 127 && s.p[i] != '+' && s.p[i] != '=')
+			buf_putc(b, s.p[i]);
+		else
+			buf_printf(b, "+%02X", (unsigned char)s.p[i]);
+}
+
 size_t
 utf8_next(struct str s, uint32_t *ret_cp)
 {

@@ -17,6 +17,7 @@ void hex_put(struct buf *b, struct str s); /* lower case */
 int hex_get(struct buf *b, struct str s);  /* 0 or -EINVAL */
 /* xtext (RFC 3461 section 4): printable ASCII, "+2B" for any other. 0 or -EINVAL. */
 int xtext_get(struct buf *b, struct str s);
+void xtext_put(struct buf *b, struct str s);
 
 /* Whether s is well-formed UTF-8 (no overlong forms, surrogates or code points
  * over U+10FFFF). */

@@ -117,6 +117,8 @@ struct settings {
 	unsigned header_count_limit;       /* 1000 */
 	enum conf_bare_newlines smtp_bare_newlines;
 	enum conf_submission_sender submission_sender;
+	struct str smtp_discard_extensions; /* EHLO keywords that are not offered, by blanks */
+	uint64_t future_release_max_ms;    /* 30d; 0: not offered */
 	uint64_t smtp_memory_limit;        /* 256M: message content in memory, a process */
 
 	/* sending to other servers */

@@ -318,6 +318,46 @@ date_parse_imap(struct str s, struct date *ret)
 	return make(day.year, day.month, day.day, hour, min, sec, z, ret);
 }
 
+/* "Z", "+01:00": minutes east of UTC. */
+static int
+zone_rfc3339(struct str s, int *ret)
+{
+	int sign, hour, min;
+
+	if (take(&s, 'Z') || take(&s, 'z')) {
+		*ret = 0;
+		return s.n ? -EINVAL : 0;
+	}
+	sign = take(&s, '+') ? 1 : take(&s, '-') ? -1 : 0;
+	if (!sign || number(&s, 2, &hour) != 2 || !take(&s, ':') || number(&s, 2, &min) != 2 || s.n ||
+	    hour > 23 || min > 59)
+		return -EINVAL;
+	*ret = sign * (hour * 60 + min);
+	return 0;
+}
+
+int
+date_parse_rfc3339(struct str s, struct date *ret)
+{
+	int year, month, day, hour, min, sec, z;
+
+	if (number(&s, 4, &year) != 4 || !take(&s, '-') || number(&s, 2, &month) != 2 ||
+	    !take(&s, '-') || number(&s, 2, &day) != 2 || !(take(&s, 'T') || take(&s, 't')))
+		return -EINVAL;
+	if (number(&s, 2, &hour) != 2 || !take(&s, ':') || number(&s, 2, &min) != 2 || !take(&s, ':') ||
+	    number(&s, 2, &sec) != 2)
+		return -EINVAL;
+	if (take(&s, '.')) {
+		if (!s.n || !ascii_isdigit(s.p[0]))
+			return -EINVAL;
+		while (s.n && ascii_isdigit(s.p[0]))
+			s = str_skip(s, 1);
+	}
+	if (zone_rfc3339(s, &z) < 0)
+		return -EINVAL;
+	return make(year, month, day, hour, min, sec, z, ret);
+}
+
 struct parts {
 	int year, month, day, hour, min, sec, zone_hhmm, weekday;
 	char sign;
@@ -404,4 +444,13 @@ date_put_rfc5322(struct buf *b, int64_t time, int z)
 	put_month(b, p.month);
 	buf_printf(b, " %04d %02d:%02d:%02d %c%04d", p.year, p.hour, p.min, p.sec, p.sign,
 	    p.zone_hhmm);
+}
+
+void
+date_put_rfc3339(struct buf *b, int64_t time)
+{
+	struct parts p;
+
+	split(clip(time), 0, &p);
+	buf_printf(b, "%04d-%02d-%02dT%02d:%02d:%02dZ", p.year, p.month, p.day, p.hour, p.min, p.sec);
 }

@@ -23,6 +23,11 @@ int date_parse_imap(struct str s, struct date *ret);
 /* date: "1-Nov-2026"; time is its midnight UTC. */
 int date_parse_imap_day(struct str s, struct date *ret);
 
+/* date-time of RFC 3339: "2026-11-24T08:49:51Z", "2026-11-24T08:49:51.25+01:00" (parts of
+ * a second are left out). */
+int date_parse_rfc3339(struct str s, struct date *ret);
+/* Appends "2026-11-24T08:49:51Z". */
+void date_put_rfc3339(struct buf *b, int64_t time);
 /* Appends "24-Nov-2026 08:49:51 +0000" (26 bytes, day padded with a blank). */
 void date_put_imap(struct buf *b, int64_t time, int zone);
 /* Appends "Tue, 24 Nov 2026 08:49:51 +0000". */

@@ -59,7 +59,11 @@ struct envelope {
 enum { ENV_SMTPUTF8 = 1, ENV_REQUIRETLS = 2, ENV_LMTP = 4 /* reply waits for the result */,
 	ENV_TLS = 8, ENV_LOCAL = 16 /* made by the house: submitd */,
 	ENV_EXEMPT = 32 /* from back-pressure: what was accepted once already */,
-	ENV_NOTICE = 64 /* bounced's to the postmaster: nobody is told of its failure */ };
+	ENV_NOTICE = 64 /* bounced's to the postmaster: nobody is told of its failure */,
+	ENV_TLS_OPTIONAL = 128 /* "TLS-Required: No" (RFC 8689 section 3) */,
+	ENV_BY_NOTIFY = 256 /* deliver_by_ms passed: tell the sender and go on; without it
+	                     * the message is returned (RFC 2852 section 4.1) */,
+	ENV_BY_TRACE = 512 /* of RFC 2852: each hop tells that it relayed */ };
 
 void envelope_put(struct buf *b, const struct envelope *e);
 /* 0 or -EPROTO. Strings point into body; arrays are in the arena. */

@@ -38,7 +38,9 @@ def test_ehlo(house):
         offers = {x.split()[0]: x.split()[1:] for x in lines[1:]}
         assert offers.pop('SIZE') == [str(50 << 20)]
         assert offers.pop('XCLIENT')
-        assert set(offers) == {'PIPELINING', 'STARTTLS', 'ENHANCEDSTATUSCODES', '8BITMIME', 'CHUNKING', 'SMTPUTF8'}
+        assert offers.pop('LIMITS') == ['RCPTMAX=1000']
+        assert set(offers) == {'PIPELINING', 'STARTTLS', 'ENHANCEDSTATUSCODES', '8BITMIME', 'CHUNKING', 'SMTPUTF8', 'DSN',
+                               'DELIVERBY', 'MT-PRIORITY'}
         for bad in ('EHLO', 'HELO', 'EHLO a b', 'EHLO a\tb', 'EHLO <x>', 'EHLO h\u00f6st'):
             expect(c, bad, 501, '5.5.4')
         expect(c, 'EHLO [192.0.2.1]', 250)
@@ -100,7 +102,7 @@ RCPT = [
     ('TO:<postmaster@[127.0.0.1]>', 250, '2.1.5'), ('TO:<user1@[192.0.2.1]>', 550, '5.7.1'),
     ('TO:<nobody@example.test>', 550, '5.1.1'), ('TO:<a@elsewhere.test>', 550, '5.7.1'), ('TO:<>', 501, '5.1.3'),
     ('TO:<user1>', 501, '5.1.3'), ('TO:user1@example.test', 501, '5.1.3'), ('FROM:<user1@example.test>', 501, '5.5.4'),
-    ('TO:<user1@example.test> NOTIFY=NEVER', 555, '5.5.4'), ('TO:<us\u00e9r@example.test>', 553, '5.6.7'),
+    ('TO:<user1@example.test> NOTIFY=NEVER', 250, '2.1.5'), ('TO:<user1@example.test> COLOR=red', 555, '5.5.4'), ('TO:<us\u00e9r@example.test>', 553, '5.6.7'),
     ('TO:<user1%elsewhere.test@example.test>', 550, '5.1.1'), ('TO:<a@elsewhere.test@example.test>', 501, '5.1.3'),
 ]
 
