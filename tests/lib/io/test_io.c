@@ -178,7 +178,7 @@ talk(void *arg)
 	char in[6];
 
 	for (int i = 0; i < 6; i++) {
-		stream_put(s, "hello\n" + i, 1);
+		stream_put(s, &"hello\n"[i], 1);
 		stream_flush(s);
 	}
 	assert_int_equal(stream_read_full(s, in, 6), 0);
