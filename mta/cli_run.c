@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/client/control.h"
 #include "lib/client/master.h"
 #include "mta/cli.h"
@@ -149,6 +150,46 @@ run_reload(struct cli *c)
 	if (r == CLI_OK)
 		cli_say(c, "reloaded");
 	return r;
+}
+
+/* ---- upgrade ---- */
+
+/* Whether the master answers and all its processes run, `since` milliseconds at most. */
+static bool
+is_up(struct cli *c, uint64_t since)
+{
+	struct master_status s;
+	struct frame f;
+	struct err e = { 0 };
+
+	if (control_ask(c->settings, ROLE_MASTER, 0, MSG_MASTER_STATUS, NULL, c->arena, &f, &e) ||
+	    master_status_get(f.body, c->arena, &s) || s.uptime_ms > since)
+		return false;
+	for (size_t i = 0; i < s.n_procs; i++)
+		if (s.procs[i].state != PROC_RUNNING)
+			return false;
+	return true;
+}
+
+static int
+run_upgrade(struct cli *c)
+{
+	struct frame f;
+	uint64_t began;
+	int r = ask_master(c, MSG_MASTER_UPGRADE, &f);
+
+	if (r)
+		return r;
+	began = clock_ms();
+	for (unsigned ms = 0; ms < STOP_WAIT_MS; ms += 50) {
+		usleep(50000);
+		if (is_up(c, clock_ms() - began)) {
+			cli_say(c, "upgraded");
+			return CLI_OK;
+		}
+	}
+	return cli_fail(c, CLI_TEMPORARY, "the new program is not up after %d seconds; the log says why",
+	    STOP_WAIT_MS / 1000);
 }
 
 /* ---- status ---- */
@@ -290,6 +331,9 @@ const struct verb cli_run[] = {
 	    run_start, .flags = VERB_OPT_CONFIG, .examples = "-C /srv/mail start\n" },
 	{ "stop", NULL, "", "stop the instance; returns when it has ended", NULL, run_stop },
 	{ "status", NULL, "", "show processes and listeners", NULL, run_status },
+	{ "upgrade", NULL, "", "become the program that was installed meanwhile, with every port open", NULL,
+	    run_upgrade, .more = "The new program is tried on the configuration first; then the processes end and are "
+	    "started anew. Clients that connect meanwhile wait." },
 	{ "reload", NULL, "", "take the changed configuration without dropping anything", NULL,
 	    run_reload },
 	{ 0 },

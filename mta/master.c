@@ -118,32 +118,64 @@ begin_phase(void)
 	loop_timer(master.loop, &master.kill_timer, PHASE_LIMIT_MS, kill_phase, NULL);
 }
 
+/* Becomes the new program, or goes on as the old one. False: neither works. */
+static bool
+stopped_for_upgrade(void)
+{
+	struct err e = { 0 };
+
+	upgrade_exec();
+	master.upgrading = master.stopping = master.ready = false;
+	loop_timer_clear(master.loop, &master.kill_timer);
+	for (size_t i = 0; i < master.n_children; i++)
+		if (child_start(&master.children[i], &e)) {
+			LOG_ERROR("master.start_failed", L_C("text", e.text));
+			master.stopping = true;
+			return false;
+		}
+	return true;
+}
+
 static void
 next_phase(void)
 {
 	/* Past the last phase it is called again when two children end at nearly one moment. */
 	while (master.stopping && master.phase < STOP_PHASES && phase_done(master.phase)) {
 		if (++master.phase == STOP_PHASES) {
-			loop_stop(master.loop);
+			if (!master.upgrading || !stopped_for_upgrade())
+				loop_stop(master.loop);
 			return;
 		}
 		begin_phase();
 	}
 }
 
+static void
+close_listeners(void)
+{
+	for (size_t i = 0; i < master.n_listeners; i++)
+		close(master.listeners[i].fd);
+	master.n_listeners = 0;
+}
+
 void
 master_stop(void)
 {
+	if (master.stopping && master.upgrading) {
+		/* a real stop while children end for an upgrade: no new program then */
+		master.upgrading = false;
+		close_listeners();
+	}
 	if (master.stopping)
 		return;
 	master.stopping = true;
 	LOG_INFO("master.stopping", L_U64("uptime_ms", clock_ms() - master.started_ms));
-	notify_manager("STOPPING=1");
+	if (!master.upgrading)
+		notify_manager("STOPPING=1");
 	if (!master.ready)
 		tell_starter("stopped before every process was up; the log says why");
-	for (size_t i = 0; i < master.n_listeners; i++)
-		close(master.listeners[i].fd);
-	master.n_listeners = 0;
+	if (!master.upgrading)
+		close_listeners();
 	for (size_t i = 0; i < master.n_children; i++)
 		loop_timer_clear(master.loop, &master.children[i].restart);
 	master.phase = 0;
@@ -251,7 +283,8 @@ reap(void)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		child_exited(pid, status);
+		if (!upgrade_checked(pid, status))
+			child_exited(pid, status);
 	if (master.stopping)
 		next_phase();
 }
@@ -375,6 +408,8 @@ take_lock(struct err *e)
 	char p[4096];
 
 	snprintf(p, sizeof p, "%.*s/posthorn.pid", STR_ARG(master.settings->run_dir));
+	if (master.pid_fd >= 0)
+		return 0; /* the program before this one, in the same process, held it */
 	master.pid_fd = open(p, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (master.pid_fd < 0)
 		return err_sys(e, -errno, "cannot open %s", p);
@@ -406,6 +441,7 @@ start(struct err *e)
 	buf_done(&pem);
 	if (r || listeners_open(s, e) || control_start(e) || metrics_start(e) || children_plan(s, e))
 		return e->code;
+	listeners_close_unkept(); /* of an upgrade with another configuration */
 	for (size_t i = 0; i < master.n_children; i++)
 		if (child_start(&master.children[i], e))
 			return e->code;
@@ -421,6 +457,8 @@ master_run(struct settings *s, const struct master_opts *opts)
 	master.opts = *opts;
 	master.started_ms = clock_ms();
 	master.pid_fd = -1;
+	upgrade_remember();
+	upgrade_inherit();
 	log_init("posthorn", 0, 2);
 	if (start(&e)) {
 		LOG_ERROR("master.start_failed", L_C("text", e.text));

@@ -148,6 +148,29 @@ answer_reload(struct admin *a)
 }
 
 static void
+upgrade_begins(void *arg, const struct err *e)
+{
+	struct admin *a = arg;
+
+	a->busy = false;
+	if (e)
+		answer_err(a, MSG_MASTER_UPGRADE, e);
+	else
+		answer(a, MSG_MASTER_UPGRADE, 0, NULL);
+	admin_release(a);
+}
+
+static void
+answer_upgrade(struct admin *a)
+{
+	struct err e = { 0 };
+
+	a->busy = true;
+	if (master_upgrade(&e, upgrade_begins, a))
+		upgrade_begins(a, &e);
+}
+
+static void
 metrics_gathered(void *arg, struct buf *text)
 {
 	struct admin *a = arg;
@@ -189,6 +212,9 @@ from_admin(struct conn *conn, struct frame *f)
 		break;
 	case MSG_MASTER_RELOAD:
 		answer_reload(a);
+		break;
+	case MSG_MASTER_UPGRADE:
+		answer_upgrade(a);
 		break;
 	case MSG_MASTER_CONFIG:
 		answer_config(a);

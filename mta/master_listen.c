@@ -129,6 +129,7 @@ listener_open(const struct conf_listen *c, struct err *e)
 
 	if (l) {
 		l->keep = true;
+		l->role = n.role;
 		l->changed = !same_options(&l->options, c);
 		return 0;
 	}

@@ -68,6 +68,7 @@ struct master {
 	uint64_t started_ms;
 	int pid_fd;
 	bool ready, stopping;
+	bool upgrading;          /* stopping, to become the new program: listeners stay open */
 	unsigned phase;          /* of stopping */
 	struct timer kill_timer;
 	int status;              /* to exit with */
@@ -100,6 +101,18 @@ int tls_read(const struct settings *s, struct buf *out, struct err *e);
 /* master_control.c */
 int control_start(struct err *e);
 int metrics_start(struct err *e);
+
+/* master_upgrade.c */
+/* At the very start: the path of this program; what an older one handed on. */
+void upgrade_remember(void);
+void upgrade_inherit(void);
+/* Tries the program that stands in this one's place; done(arg, err) when that was so: err
+ * NULL, and the upgrade begins. Negative: not even that. */
+int master_upgrade(struct err *e, void (*done)(void *arg, const struct err *e), void *arg);
+/* Whether pid was the trial's, which ended. */
+bool upgrade_checked(pid_t pid, int status);
+/* All children have ended: becomes the new program. Returns when that cannot be. */
+void upgrade_exec(void);
 
 /* master.c */
 void master_child_ready(void);

@@ -24,6 +24,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/base/map.h"
+#include "lib/client/bounce.h"
 #include "lib/client/drop.h"
 #include "lib/client/submit.h"
 #include "lib/mail/header.h"
@@ -38,6 +39,10 @@
 #define WAIT_MAX_MS 300000u
 #define WAITING_MAX 100000u      /* names remembered */
 #define ARENA_MAX (16u << 20)
+#define BOUNCE_WAIT_MS 600000u
+/* Events of a message as bounced knows them, beside those of queued (small numbers). */
+#define EVENT_REFUSED (UINT64_C(1) << 48)
+#define EVENT_POSTMASTER (UINT64_C(1) << 49)
 #define STOP_TICK_MS 20u
 #define STOP_MS 8000u
 
@@ -201,19 +206,112 @@ request(struct job *j, struct submit_request *q)
 	return 0;
 }
 
-/* Tells the log who was refused. 0, or negative: not now. */
-static int
-tell_refused(struct job *j, const struct submit_request *q, const struct submit_answer *a)
-{
-	for (size_t i = 0; i < a->n_refused; i++) {
-		const struct submit_refused *r = &a->refused[i];
+/* ---- who was refused ---- */
 
-		LOG_INFO("pickup.refused", L_C("file", j->name), L_U64("uid", j->file.uid),
-		    L_STR("from", q->sender), L_STR("to", r->address), L_U64("smtp", r->smtp),
-		    L_STR("enhanced", r->enhanced), L_STR("text", r->text));
-	}
-	return 0;
+static void
+log_refused(const struct job *j, const struct submit_request *q, const struct submit_refused *r)
+{
+	LOG_INFO("pickup.refused", L_C("file", j->name), L_U64("uid", j->file.uid),
+	    L_STR("from", q->sender), L_STR("to", r->address), L_U64("smtp", r->smtp),
+	    L_STR("enhanced", r->enhanced), L_STR("text", r->text));
 }
+
+/* The sender may have said that he does not want to know (RFC 3461 section 4.1). */
+static bool
+wants_to_know(const struct job *j)
+{
+	return !j->drop.notify || (j->drop.notify & NOTIFY_FAILURE);
+}
+
+static int
+ask_bounced(struct job *j, const struct bounce_request *r, struct bounce_answer *ret)
+{
+	struct chan *c = chan_to(ROLE_BOUNCED, 0);
+	struct bounce_request q = *r;
+	struct wire_error we;
+	struct buf b = { 0 };
+	struct frame f;
+	int fd = -1, rc = c ? 0 : -ENOTCONN;
+
+	if (!rc && q.content.n > WIRE_INLINE) {
+		q.content = STR_NULL;
+		rc = fd = submit_sealed(r->content);
+		rc = rc < 0 ? rc : 0;
+	}
+	if (!rc) {
+		struct iovec iov;
+
+		bounce_request_put(&b, &q);
+		iov = (struct iovec){ b.p, b.n };
+		rc = b.over ? -ENOMEM : chan_call(c, MSG_BOUNCE_NOTIFY, &iov, 1, fd, BOUNCE_WAIT_MS, j->arena,
+		    &f, &we);
+	}
+	buf_done(&b);
+	if (fd >= 0)
+		close(fd);
+	return rc ? rc : bounce_answer_get(f.body, ret);
+}
+
+/* To the sender; when he cannot be told, to the postmaster. 0, or negative: not now. */
+static int
+notify(struct job *j, struct bounce_request *r)
+{
+	struct bounce_answer a = { 0 };
+	int rc = ask_bounced(j, r, &a);
+
+	if (!rc && a.outcome == BOUNCE_REFUSED && r->kind == BOUNCE_SENDER) {
+		r->kind = BOUNCE_POSTMASTER;
+		r->event |= EVENT_POSTMASTER;
+		rc = ask_bounced(j, r, &a);
+	}
+	return rc ? rc : a.outcome == BOUNCE_TEMPFAIL ? -EAGAIN : 0;
+}
+
+/* Tells who was refused, in as many notices as they take; each comes once however often this is
+ * asked again. 0, or negative: not now. */
+static int
+tell_refused(struct job *j, const struct submit_request *q, uint64_t spool_id,
+    const struct submit_refused *v, size_t n)
+{
+	struct bounce_request r = { .sender = q->sender, .envid = q->envid, .ret = q->ret,
+		.flags = ENV_LOCAL, .arrived_us = j->file.mtime_ms * 1000, .size = q->content.n,
+		.client_name = q->client, .content = q->content,
+		.spool_id = spool_id ? spool_id : j->file.mtime_ms * 1000 };
+	int rc = 0;
+
+	r.rcpts = n ? ARENA_ARRAY(j->arena, struct bounce_rcpt, n) : NULL;
+	if (n && !r.rcpts)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		log_refused(j, q, &v[i]);
+		r.rcpts[i] = (struct bounce_rcpt){ .address = v[i].address, .action = BOUNCE_FAILED,
+			.smtp = v[i].smtp, .enhanced = v[i].enhanced, .text = v[i].text };
+	}
+	while (n && !rc && wants_to_know(j)) {
+		r.n_rcpts = n < BOUNCE_RCPTS_MAX ? n : BOUNCE_RCPTS_MAX;
+		r.kind = q->sender.n ? BOUNCE_SENDER : BOUNCE_POSTMASTER;
+		r.event = EVENT_REFUSED + n;
+		rc = notify(j, &r);
+		r.rcpts += r.n_rcpts;
+		n -= r.n_rcpts;
+	}
+	return rc;
+}
+
+/* The whole message was refused: so was each recipient. */
+static int
+tell_all_refused(struct job *j, const struct submit_request *q, const struct submit_answer *a)
+{
+	struct submit_refused *v = ARENA_ARRAY(j->arena, struct submit_refused, q->n_rcpts);
+
+	if (!v)
+		return -ENOMEM;
+	for (size_t i = 0; i < q->n_rcpts; i++)
+		v[i] = (struct submit_refused){ q->rcpts[i], a->smtp, a->enhanced, a->text };
+	return tell_refused(j, q, 0, v, q->n_rcpts);
+}
+
+/* ---- handing over ---- */
 
 static bool
 lived_long_enough(const struct job *j)
@@ -231,7 +329,7 @@ submit(struct job *j)
 
 	if (!rc)
 		rc = submit_message(&q, j->arena, &a);
-	if (!rc && a.smtp == 250 && !tell_refused(j, &q, &a)) {
+	if (!rc && a.smtp == 250 && !(rc = tell_refused(j, &q, a.spool_id, a.refused, a.n_refused))) {
 		if (a.spool_id)
 			LOG_INFO("pickup.accepted", L_C("file", j->name), L_HEX("qid", a.spool_id),
 			    L_U64("uid", j->file.uid), L_STR("from", q.sender),
@@ -240,7 +338,7 @@ submit(struct job *j)
 		remove_file(j);
 		return true;
 	}
-	if (!rc && (a.smtp >= 500 || lived_long_enough(j))) {
+	if (!rc && (a.smtp >= 500 || lived_long_enough(j)) && !(rc = tell_all_refused(j, &q, &a))) {
 		metric_add(&failed, 1);
 		set_aside(j->name, &j->file, arena_printf(j->arena, "refused: %u %.*s %.*s", a.smtp,
 		    STR_ARG(a.enhanced), STR_ARG(a.text)).p);

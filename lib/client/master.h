@@ -15,6 +15,8 @@ enum {
 	                                                 config, or a wire_error: the old one stays */
 	MSG_MASTER_METRICS = MSG_TYPE(ROLE_MASTER, 4), /* -> Prometheus text, in parts */
 	MSG_MASTER_CONFIG = MSG_TYPE(ROLE_MASTER, 5), /* -> the settings that run, flattened */
+	MSG_MASTER_UPGRADE = MSG_TYPE(ROLE_MASTER, 6), /* -> empty answer: the new program was tried,
+	                                                 and takes over */
 };
 
 enum proc_state { PROC_STARTING = 1, PROC_RUNNING, PROC_BACKOFF, PROC_STOPPING };

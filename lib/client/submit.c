@@ -171,8 +171,8 @@ write_all(int fd, struct str s)
 	return 0;
 }
 
-static int
-sealed_memfd(struct str content)
+int
+submit_sealed(struct str content)
 {
 	int fd = memfd_create("message", MFD_CLOEXEC | MFD_ALLOW_SEALING), rc;
 
@@ -194,7 +194,7 @@ submit_pack(const struct submit_request *r, struct buf *b, int *ret_fd)
 	int fd = -1;
 
 	if (q.content.n > WIRE_INLINE) {
-		fd = sealed_memfd(q.content);
+		fd = submit_sealed(q.content);
 		if (fd < 0)
 			return fd;
 		q.content = STR_NULL;

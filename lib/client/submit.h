@@ -65,6 +65,9 @@ int submit_message(const struct submit_request *r, struct arena *a, struct submi
  * else -1). 0 or negative errno. */
 int submit_pack(const struct submit_request *r, struct buf *b, int *ret_fd);
 
+/* A memfd with the content, sealed as a callee wants it: the descriptor, or negative errno. */
+int submit_sealed(struct str content);
+
 void submit_request_put(struct buf *b, const struct submit_request *r);
 /* Strings point into body; 0, -EPROTO, -ENOMEM. */
 int submit_request_get(struct str body, struct arena *a, struct submit_request *ret);

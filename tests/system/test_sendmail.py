@@ -184,10 +184,15 @@ def test_verify(house):
 
 
 def test_unknown_recipients(house):
-    """The others get theirs; who is unknown is in the log."""
-    user = house.user('user1')
-    call(house, 'nobody@example.test', user.address)
+    """The others get theirs; the sender is told by mail, once, whatever is killed."""
+    user, sender = house.user('user1'), house.user('user2')
+    call(house, '-f', sender.address, 'nobody@example.test', user.address)
     house.wait_stored(user, 1)
+    [bounce] = house.wait_stored(sender, 1)
+    text = content(bounce)
+    assert 'Return-Path: <>' in text and 'nobody@example.test' in text and '5.1.1' in text
+    assert 'Subject: by sendmail' in text
+    call(house, '-f', sender.address, '-N', 'never', 'nobody@example.test')
     house.wait_event('pickup.refused', lambda f: f['to'] == 'nobody@example.test' and f['smtp'] == '550')
     wait_for('an empty maildrop', lambda: not waiting(house))
 
