@@ -227,20 +227,23 @@ put_failed(struct buf *b, const struct event *e)
 
 /* ---- the table ---- */
 
+/* What a message's arrival says is two lines there, and readers want the client's first; queued
+ * logs before smtpd has its answer, so both come from who brought the message. */
 static const struct row {
-	const char *ev, *program;
+	const char *ev, *program; /* "": by the way of the delivery */
 	void (*put)(struct buf *b, const struct event *e);
+	void (*then)(struct buf *b, const struct event *e); /* a second line, qmgr's */
 } table[] = {
-	{ "smtp.connected", "smtpd", put_connect },
-	{ "smtp.ended", "smtpd", put_disconnect },
-	{ "smtp.accepted", "smtpd", put_accepted },
-	{ "smtp.rejected", "smtpd", put_reject },
-	{ "smtp.auth_failed", "smtpd", put_auth_failed },
-	{ "pickup.accepted", "pickup", put_pickup },
-	{ "queue.accepted", "qmgr", put_queued },
-	{ "queue.delivered", "", put_sent },
-	{ "queue.not_delivered", "", put_failed },
-	{ "queue.deleted", "qmgr", put_removed },
+	{ "smtp.connected", "smtpd", put_connect, NULL },
+	{ "smtp.ended", "smtpd", put_disconnect, NULL },
+	{ "smtp.accepted", "smtpd", put_accepted, put_queued },
+	{ "smtp.rejected", "smtpd", put_reject, NULL },
+	{ "smtp.auth_failed", "smtpd", put_auth_failed, NULL },
+	{ "submit.accepted", "pickup", put_pickup, put_queued },
+	{ "pickup.accepted", "pickup", put_pickup, put_queued },
+	{ "queue.delivered", "", put_sent, NULL },
+	{ "queue.not_delivered", "", put_failed, NULL },
+	{ "queue.deleted", "qmgr", put_removed, NULL },
 };
 
 void
@@ -261,9 +264,20 @@ agent(const struct event *e)
 	struct str via = text(e, "via");
 
 	if (field(e, "account"))
-		return "postfix/local";
-	return str_eq(via, STR("lmtp")) ? "postfix/lmtp" : str_eq(via, STR("pipe")) ? "postfix/pipe" :
-	    "postfix/smtp";
+		return "local";
+	return str_eq(via, STR("lmtp")) ? "lmtp" : str_eq(via, STR("pipe")) ? "pipe" : "smtp";
+}
+
+static void
+put_line(struct buf *b, const char *hostname, const char *program, const struct event *e,
+    void (*put)(struct buf *b, const struct event *e))
+{
+	char name[32];
+
+	snprintf(name, sizeof name, "postfix/%s", program);
+	log_postfix_head(b, hostname, name);
+	put(b, e);
+	buf_putc(b, '\n');
 }
 
 bool
@@ -271,16 +285,15 @@ log_postfix_put(struct buf *b, const char *hostname, const char *ev, size_t n,
     const struct log_field *f)
 {
 	const struct event e = { ev, f, n };
-	char name[32];
+	const struct row *r = table, *end = table + sizeof table / sizeof *table;
 
-	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-		if (strcmp(table[i].ev, ev))
-			continue;
-		snprintf(name, sizeof name, "postfix/%s", table[i].program);
-		log_postfix_head(b, hostname, *table[i].program ? name : agent(&e));
-		table[i].put(b, &e);
-		buf_putc(b, '\n');
-		return true;
-	}
-	return false;
+	while (r < end && strcmp(r->ev, ev))
+		r++;
+	/* pickupd tells more of its messages than submitd, which it gives them to */
+	if (r == end || (!strcmp(ev, "submit.accepted") && str_eq(text(&e, "caller"), STR("pickupd"))))
+		return false;
+	put_line(b, hostname, *r->program ? r->program : agent(&e), &e, r->put);
+	if (r->then)
+		put_line(b, hostname, "qmgr", &e, r->then);
+	return true;
 }
