@@ -16,7 +16,8 @@
 #define STEP 500u
 
 static const char *const state_names[] = { "active", "deferred", "held" };
-static const char *const rcpt_names[] = { "waiting", "delivered", "returned", "removed" };
+static const char *const rcpt_names[RCPT_STATES] = { "waiting", "delivered", "returned", "removed",
+	"failed", "bounced", "dropped", "delivered", "relayed" };
 
 /* ---- which ---- */
 
@@ -96,7 +97,7 @@ row_put(struct buf *b, const struct qmsg *m, bool all)
 	for (uint32_t i = 0; r.rcpts && i < m->n_rcpts && (all || r.n < 20); i++) {
 		const struct qrcpt *q = &m->rcpts[i];
 
-		if (!all && q->state != RCPT_WAITING)
+		if (!all && !qrcpt_is_open(q))
 			continue;
 		r.rcpts[r.n++] = (struct queue_row_rcpt){
 			.address = qrcpt_address(m, q),
@@ -248,7 +249,7 @@ remove_all(struct qmsg *m, struct queue_update *u)
 {
 	u->results = calloc(m->n_rcpts + 1u, sizeof *u->results);
 	for (uint32_t i = 0; u->results && i < m->n_rcpts; i++)
-		if (m->rcpts[i].state == RCPT_WAITING)
+		if (qrcpt_is_open(&m->rcpts[i]))
 			u->results[u->n_results++] = (struct rcpt_result){ .index = i,
 				.state = RCPT_REMOVED };
 }
@@ -305,7 +306,6 @@ do_change(struct peer *p, uint64_t request, const struct queue_admin *q)
 	}
 	while (c.waiting)
 		co_wait(-1);
-	sched_dispatch_all();
 	s.touched = q->dry_run ? n : c.touched;
 	if (c.code)
 		answer_error(p, request, c.code, "the change could not be recorded");

@@ -1,5 +1,6 @@
-/* Messages in memory; see queue_state.h. */
-#include "mta/queue_state.h"
+/* Messages in memory; see queue_state.h. What they share is in queue_intern.c, how
+ * they stand in a checkpoint in queue_entry.c. */
+#include "mta/queue_intern.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -8,14 +9,13 @@
 #include "lib/io/wire.h"
 
 #define STRING_MAX 4096 /* of a sender, address, trace kept in memory */
-#define ENTRY_FIXED 96u
-#define ENTRY_RCPT 44u
 
 void
 queue_init(struct queue *q, uint64_t max_recipients)
 {
 	*q = (struct queue){ .max_recipients = max_recipients };
 	list_init(&q->all);
+	list_init(&q->idle_hops);
 	dedup_init(&q->dedup, DEDUP_KEYS);
 }
 
@@ -28,92 +28,16 @@ queue_done(struct queue *q)
 		m->pins = 0;
 		queue_remove(q, m);
 	}
+	hops_done(q);
 	dedup_done(&q->dedup);
 	map_done(&q->by_id);
 	strmap_done(&q->tenants);
 	strmap_done(&q->reasons);
 }
 
-/* ---- tenants and reasons ---- */
-
-static struct tenant *
-tenant_ref(struct queue *q, struct str name)
-{
-	struct tenant *t = strmap_get(&q->tenants, name);
-
-	if (!t) {
-		t = calloc(1, sizeof *t + name.n);
-		if (!t)
-			return NULL;
-		t->name = str_from(t + 1, name.n);
-		if (name.n)
-			memcpy(t + 1, name.p, name.n);
-		list_init(&t->queues);
-		if (strmap_set(&q->tenants, name, t)) {
-			free(t);
-			return NULL;
-		}
-	}
-	t->refs++;
-	return t;
-}
-
-static void
-tenant_unref(struct queue *q, struct tenant *t)
-{
-	if (t && !--t->refs) {
-		strmap_del(&q->tenants, t->name);
-		free(t);
-	}
-}
-
-static void
-reason_unref(struct queue *q, struct reason **rp)
-{
-	struct reason *r = *rp;
-
-	*rp = NULL;
-	if (r && !--r->refs) {
-		strmap_del(&q->reasons, r->key);
-		free(r);
-	}
-}
-
-static struct reason *
-reason_ref(struct queue *q, uint32_t smtp, struct str enhanced, struct str text)
-{
-	char key[1024];
-	size_t en = enhanced.n < 16 ? enhanced.n : 16, tn = text.n < 512 ? text.n : 512;
-	struct reason *r;
-
-	le32_put(key, smtp);
-	key[4] = (char)en;
-	if (en)
-		memcpy(key + 5, enhanced.p, en);
-	if (tn)
-		memcpy(key + 5 + en, text.p, tn);
-	r = strmap_get(&q->reasons, str_from(key, 5 + en + tn));
-	if (!r) {
-		r = calloc(1, sizeof *r + 5 + en + tn);
-		if (!r)
-			return NULL;
-		memcpy(r + 1, key, 5 + en + tn);
-		r->smtp = (uint16_t)smtp;
-		r->key = str_from(r + 1, 5 + en + tn);
-		r->enhanced = str_from((char *)(r + 1) + 5, en);
-		r->text = str_from((char *)(r + 1) + 5 + en, tn);
-		if (strmap_set(&q->reasons, r->key, r)) {
-			free(r);
-			return NULL;
-		}
-	}
-	r->refs++;
-	return r;
-}
-
 /* ---- making ---- */
 
-static struct qmsg *
+struct qmsg *
 qmsg_alloc(size_t n_rcpts, size_t strings)
 {
 	struct qmsg *m;
@@ -153,44 +77,68 @@ put_string(struct qmsg *m, struct str s)
 	return at;
 }
 
-static void
-rcpt_init(struct qmsg *m, struct qrcpt *r, const struct envelope_rcpt *er)
+static int
+rcpt_init(struct queue *q, struct qmsg *m, struct qrcpt *r, const struct envelope_rcpt *er)
 {
 	struct str address = clip(er->address), detail = clip(er->detail);
 
 	*r = (struct qrcpt){
-		.account = er->account,
 		.quota = er->quota,
 		.volume = er->volume,
 		.slot = (uint16_t)er->slot,
 		.route = (uint8_t)er->route,
+		.notify = (uint8_t)er->notify,
+		.flags = er->sender.n ? RCPT_OWN_SENDER : 0,
 		.address_n = (uint16_t)address.n,
 		.detail_n = (uint16_t)detail.n,
 	};
 	r->address = put_string(m, address);
 	put_string(m, detail);
+	if (er->route == ROUTE_LOCAL)
+		r->account = er->account;
+	else if (!(r->hop = hop_ref(q, er->route, er->next_hop, address)))
+		return -ENOMEM;
+	return 0;
+}
+
+static uint32_t
+seconds(uint64_t ms)
+{
+	return ms / 1000 < UINT32_MAX ? (uint32_t)(ms / 1000) : UINT32_MAX;
+}
+
+static void
+message_init(struct qmsg *m, uint64_t id, const struct envelope *e)
+{
+	uint64_t arrived_ms = e->arrived_us / 1000;
+
+	m->id = id;
+	m->size = e->size;
+	m->arrived_us = e->arrived_us;
+	m->env_flags = (uint16_t)e->flags;
+	m->priority = (int8_t)(e->priority < -9 ? -9 : e->priority > 9 ? 9 : e->priority);
+	m->next_ms = e->hold_until_ms;
+	m->born_s = seconds(e->hold_until_ms > arrived_ms ? e->hold_until_ms : arrived_ms);
+	m->deliver_by_s = seconds(e->deliver_by_ms);
+	m->n_open = m->n_rcpts;
+	m->sender_n = (uint16_t)clip(e->sender).n;
+	m->trace_n = (uint16_t)clip(e->trace).n;
+	put_string(m, clip(e->sender));
+	put_string(m, clip(e->trace));
 }
 
 struct qmsg *
 qmsg_new(struct queue *q, uint64_t id, const struct envelope *e)
 {
 	struct qmsg *m = qmsg_alloc(e->n_rcpts, strings_size(e));
+	int rc = 0;
 
 	if (!m)
 		return NULL;
-	m->id = id;
-	m->size = e->size;
-	m->arrived_us = e->arrived_us;
-	m->env_flags = (uint8_t)e->flags;
-	m->next_ms = e->hold_until_ms;
-	m->n_open = m->n_rcpts;
-	m->sender_n = (uint16_t)clip(e->sender).n;
-	m->trace_n = (uint16_t)clip(e->trace).n;
-	put_string(m, clip(e->sender));
-	put_string(m, clip(e->trace));
-	for (size_t i = 0; i < e->n_rcpts; i++)
-		rcpt_init(m, &m->rcpts[i], &e->rcpts[i]);
-	m->tenant = tenant_ref(q, str_head(e->tenant, 256));
+	message_init(m, id, e);
+	for (size_t i = 0; i < e->n_rcpts && !rc; i++)
+		rc = rcpt_init(q, m, &m->rcpts[i], &e->rcpts[i]);
+	m->tenant = rc ? NULL : tenant_ref(q, str_head(e->tenant, 256));
 	if (!m->tenant)
 		qmsg_free(q, &m);
 	return m;
@@ -203,8 +151,11 @@ qmsg_free(struct queue *q, struct qmsg **mp)
 
 	if (!m)
 		return;
-	for (uint32_t i = 0; i < m->n_rcpts; i++)
+	for (uint32_t i = 0; i < m->n_rcpts; i++) {
 		reason_unref(q, &m->rcpts[i].why);
+		if (m->rcpts[i].route != ROUTE_LOCAL)
+			hop_unref(q, &m->rcpts[i].hop);
+	}
 	tenant_unref(q, m->tenant);
 	free(m);
 	*mp = NULL;
@@ -226,7 +177,7 @@ link_by_id(struct queue *q, struct qmsg *m)
 static bool
 is_undeliverable(const struct qrcpt *r)
 {
-	return r->state == RCPT_WAITING && r->why && r->why->smtp >= 500;
+	return r->state == RCPT_FAILED;
 }
 
 /* Adds (sign 1) or takes away (-1) what the message counts for. */
@@ -277,26 +228,46 @@ queue_set_state(struct queue *q, struct qmsg *m, enum qmsg_state s)
 	q->in_state[s]++;
 }
 
+/* What is final stays so, and what has failed or was delivered never waits again: a
+ * record may be older than the entry that it is applied to. */
+static bool
+may_become(const struct qrcpt *r, enum rcpt_state s)
+{
+	return qrcpt_is_open(r) && (r->state == RCPT_WAITING || s != RCPT_WAITING);
+}
+
 static void
 apply_result(struct queue *q, struct qmsg *m, const struct rcpt_result *res)
 {
 	struct qrcpt *r;
 
-	if (res->index >= m->n_rcpts)
+	if (res->index >= m->n_rcpts || !may_become(&m->rcpts[res->index], res->state))
 		return;
 	r = &m->rcpts[res->index];
 	q->undeliverable -= is_undeliverable(r);
-	if (r->state == RCPT_WAITING && res->state != RCPT_WAITING) {
+	if (!rcpt_is_open(res->state)) {
 		m->n_open--;
 		q->recipients--;
 		m->tenant->recipients--;
 	}
-	if (r->state == RCPT_WAITING)
-		r->state = (uint8_t)res->state;
+	r->state = (uint8_t)res->state;
+	if (res->event)
+		r->event = (uint16_t)res->event;
 	reason_unref(q, &r->why);
-	if (res->smtp)
-		r->why = reason_ref(q, res->smtp, res->enhanced, res->text);
+	if (res->smtp || res->enhanced.n)
+		r->why = reason_ref(q, res);
 	q->undeliverable += is_undeliverable(r);
+}
+
+uint16_t
+qmsg_next_event(const struct qmsg *m)
+{
+	uint16_t last = 0;
+
+	for (uint32_t i = 0; i < m->n_rcpts; i++)
+		if (m->rcpts[i].event > last)
+			last = m->rcpts[i].event;
+	return (uint16_t)(last + 1);
 }
 
 void
@@ -478,177 +449,6 @@ queue_visit_record(void *arg, const struct spool_record *r, const struct spool_p
 	return rc;
 }
 
-/* ---- checkpoint entries ---- */
-
-/*
- * An entry, little-endian:
- *	 0 u64 id, seq, size, arrived_us, next_ms, off, large       (56 bytes)
- *	56 u32 seg, rec_len, large_crc, n_rcpts                     (72)
- *	72 u16 sender_n, trace_n, attempts, tenant_n                (80)
- *	80 u8 flags, env_flags, 2 zero; u32 strings_n               (88)
- *	88 u64 zero                                                 (96)
- * then per recipient 44 bytes:
- *	 0 u64 account, quota; 16 u32 volume, address; 24 u16 address_n, detail_n, slot
- *	30 u8 route, state, flags, enhanced_n; 34 u16 smtp, text_n; 38 zero
- *	   followed by enhanced, text
- * then tenant, strings.
- */
-static void
-rcpt_entry_put(struct buf *b, const struct qrcpt *r)
-{
-	struct str en = r->why ? r->why->enhanced : STR_NULL, text = r->why ? r->why->text : STR_NULL;
-
-	buf_le64(b, r->account);
-	buf_le64(b, r->quota);
-	buf_le32(b, r->volume);
-	buf_le32(b, r->address);
-	buf_le16(b, r->address_n);
-	buf_le16(b, r->detail_n);
-	buf_le16(b, r->slot);
-	buf_putc(b, (char)r->route);
-	buf_putc(b, (char)r->state);
-	buf_putc(b, (char)(r->flags & RCPT_MAYBE_DONE || r->flags & RCPT_BUSY));
-	buf_putc(b, (char)en.n);
-	buf_le16(b, r->why ? r->why->smtp : 0);
-	buf_le16(b, (uint16_t)text.n);
-	buf_put(b, "\0\0\0\0\0\0", 6);
-	buf_str(b, en);
-	buf_str(b, text);
-}
-
-void
-queue_entry_put(struct buf *b, const struct qmsg *m)
-{
-	const uint64_t u[7] = { m->id, m->seq, m->size, m->arrived_us, m->next_ms, m->off, m->large };
-	size_t start = b->n;
-
-	buf_le32(b, 0);
-	for (size_t i = 0; i < 7; i++)
-		buf_le64(b, u[i]);
-	buf_le32(b, m->seg);
-	buf_le32(b, m->rec_len);
-	buf_le32(b, m->large_crc);
-	buf_le32(b, m->n_rcpts);
-	buf_le16(b, m->sender_n);
-	buf_le16(b, m->trace_n);
-	buf_le16(b, m->attempts);
-	buf_le16(b, (uint16_t)m->tenant->name.n);
-	buf_putc(b, (char)m->flags);
-	buf_putc(b, (char)m->env_flags);
-	buf_le16(b, 0);
-	buf_le32(b, m->strings_n);
-	buf_le64(b, 0);
-	for (uint32_t i = 0; i < m->n_rcpts; i++)
-		rcpt_entry_put(b, &m->rcpts[i]);
-	buf_str(b, m->tenant->name);
-	buf_put(b, qmsg_strings(m), m->strings_n);
-	if (!b->over)
-		le32_put(b->p + start, (uint32_t)(b->n - start - 4));
-}
-
-static int
-rcpt_entry_get(struct queue *q, struct str *s, const struct qmsg *m, struct qrcpt *r)
-{
-	const unsigned char *p = (const unsigned char *)s->p;
-	size_t en, tn;
-
-	if (s->n < ENTRY_RCPT)
-		return -EBADMSG;
-	*r = (struct qrcpt){
-		.account = le64_get(p),
-		.quota = le64_get(p + 8),
-		.volume = le32_get(p + 16),
-		.address = le32_get(p + 20),
-		.address_n = le16_get(p + 24),
-		.detail_n = le16_get(p + 26),
-		.slot = le16_get(p + 28),
-		.route = p[30],
-		.state = p[31] < RCPT_STATES ? p[31] : 0,
-		.flags = p[32] ? RCPT_MAYBE_DONE : 0,
-	};
-	en = p[33];
-	tn = le16_get(p + 36);
-	if (s->n - ENTRY_RCPT < en + tn ||
-	    (uint64_t)r->address + r->address_n + r->detail_n > m->strings_n)
-		return -EBADMSG;
-	if (le16_get(p + 34))
-		r->why = reason_ref(q, le16_get(p + 34), str_from(p + ENTRY_RCPT, en),
-		    str_from(p + ENTRY_RCPT + en, tn));
-	*s = str_skip(*s, ENTRY_RCPT + en + tn);
-	return 0;
-}
-
-static void
-entry_fixed(struct qmsg *m, const unsigned char *p)
-{
-	m->id = le64_get(p);
-	m->seq = le64_get(p + 8);
-	m->size = le64_get(p + 16);
-	m->arrived_us = le64_get(p + 24);
-	m->next_ms = le64_get(p + 32);
-	m->off = le64_get(p + 40);
-	m->large = le64_get(p + 48);
-	m->seg = le32_get(p + 56);
-	m->rec_len = le32_get(p + 60);
-	m->large_crc = le32_get(p + 64);
-	m->sender_n = le16_get(p + 72);
-	m->trace_n = le16_get(p + 74);
-	m->attempts = le16_get(p + 76);
-	m->flags = p[80];
-	m->env_flags = p[81];
-	m->strings_n = le32_get(p + 84);
-	m->state = m->flags & MSG_HELD ? QS_HELD : m->attempts ? QS_DEFERRED : QS_ACTIVE;
-}
-
-static int
-entry_rest(struct queue *q, struct qmsg *m, struct str s, size_t tenant_n)
-{
-	for (uint32_t i = 0; i < m->n_rcpts; i++) {
-		int rc = rcpt_entry_get(q, &s, m, &m->rcpts[i]);
-
-		if (rc)
-			return rc;
-		m->n_open += m->rcpts[i].state == RCPT_WAITING;
-	}
-	if (s.n != tenant_n + m->strings_n || (size_t)m->sender_n + m->trace_n > m->strings_n)
-		return -EBADMSG;
-	m->tenant = tenant_ref(q, str_head(s, tenant_n));
-	if (!m->tenant)
-		return -ENOMEM;
-	memcpy((char *)(uintptr_t)qmsg_strings(m), s.p + tenant_n, m->strings_n);
-	return 0;
-}
-
-int
-queue_visit_entry(void *arg, struct str s)
-{
-	struct queue *q = arg;
-	const unsigned char *p = (const unsigned char *)s.p;
-	uint32_t n_rcpts;
-	struct qmsg *m;
-	int rc;
-
-	if (dedup_is_entry(s))
-		return dedup_entry_get(&q->dedup, s);
-	if (s.n < ENTRY_FIXED)
-		return -EBADMSG;
-	n_rcpts = le32_get(p + 68);
-	if (n_rcpts > s.n / ENTRY_RCPT || le32_get(p + 84) > s.n)
-		return -EBADMSG;
-	m = qmsg_alloc(n_rcpts, le32_get(p + 84));
-	if (!m)
-		return -ENOMEM;
-	entry_fixed(m, p);
-	rc = entry_rest(q, m, str_skip(s, ENTRY_FIXED), le16_get(p + 78));
-	if (!rc && !queue_find(q, m->id))
-		rc = queue_enter(q, m, m->seq, &(struct spool_place){ m->seg, m->rec_len, m->off });
-	else if (!rc)
-		rc = -EEXIST;
-	if (rc)
-		qmsg_free(q, &m);
-	return rc == -EEXIST ? 0 : rc;
-}
-
 /* ---- after recovery ---- */
 
 static bool
@@ -677,36 +477,6 @@ queue_recovered(struct queue *q, struct spool *s, const struct spool_recovery *r
 			queue_set_state(q, m, QS_HELD);
 		}
 	}
-}
-
-int
-queue_summary(const struct qmsg *m, struct arena *a, struct queue_update *ret)
-{
-	struct queue_update u = {
-		.has_next = m->next_ms != 0,
-		.next_ms = m->next_ms,
-		.attempts = m->attempts,
-		.set = m->flags,
-	};
-
-	u.results = ARENA_ARRAY(a, struct rcpt_result, m->n_rcpts + 1);
-	if (!u.results)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < m->n_rcpts; i++) {
-		const struct qrcpt *r = &m->rcpts[i];
-
-		if (r->state == RCPT_WAITING && !r->why)
-			continue;
-		u.results[u.n_results++] = (struct rcpt_result){
-			.index = i,
-			.state = (enum rcpt_state)r->state,
-			.smtp = r->why ? r->why->smtp : 0,
-			.enhanced = r->why ? r->why->enhanced : STR_NULL,
-			.text = r->why ? r->why->text : STR_NULL,
-		};
-	}
-	*ret = u;
-	return 0;
 }
 
 void

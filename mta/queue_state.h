@@ -22,20 +22,47 @@
 struct reason {
 	uint32_t refs;
 	uint16_t smtp;
-	struct str enhanced, text; /* behind this struct */
-	struct str key;            /* the strmap's: "451 4.2.1 text" */
+	struct str enhanced, text, mta; /* behind this struct */
+	struct str key;            /* the strmap's: all of it */
 };
 
-enum { RCPT_MAYBE_DONE = 1, RCPT_BUSY = 2, RCPT_ASKING = 4 /* authd is asked anew */ };
+/* Where the mail of some recipients goes: a next hop as routing gave it, else the MX
+ * of a domain; or what a pipe ends in. */
+#define HOP_MAX 4096u
+struct hop {
+	struct str key;            /* behind this struct, as the two that follow */
+	struct str next_hop, domain; /* domain: lower case, only without a next hop */
+	uint32_t refs;             /* recipients */
+	uint8_t route;             /* ROUTE_REMOTE, ROUTE_PIPE */
+	struct list idle;          /* of the queue, while refs is 0 */
+	/* the scheduler's */
+	struct qdest *dest;        /* NULL: not looked for yet */
+	struct list of_dest;
+	uint64_t known_until_ms;   /* that dest is the site which DNS named; 0: it was not asked */
+};
+
+enum {
+	RCPT_MAYBE_DONE = 1,
+	RCPT_BUSY = 2,          /* an answer about it is awaited */
+	RCPT_ASKING = 4,        /* authd is asked anew */
+	RCPT_COVERED = 8,       /* a job that waits or runs will see to it */
+	RCPT_OWN_SENDER = 16,   /* its envelope sender differs from the message's */
+};
 
 struct qrcpt {
-	uint64_t account, quota;
+	union {
+		uint64_t account; /* ROUTE_LOCAL */
+		struct hop *hop;  /* others */
+	};
+	uint64_t quota;
 	struct reason *why;       /* NULL: never tried */
 	uint32_t volume;
 	uint32_t address;         /* offset in the message's strings */
 	uint16_t address_n, detail_n; /* the detail follows the address */
 	uint16_t slot;
+	uint16_t event;           /* number of the notification that tells its fate; 0: none yet */
 	uint8_t route, state, flags;
+	uint8_t notify;           /* NOTIFY_* */
 };
 
 enum qmsg_state { QS_ACTIVE, QS_DEFERRED, QS_HELD, QS_STATES };
@@ -43,9 +70,10 @@ enum qmsg_state { QS_ACTIVE, QS_DEFERRED, QS_HELD, QS_STATES };
 struct tenant {
 	struct str name;          /* the strmap's copy is its own; this one lives here */
 	uint32_t refs;
-	uint32_t active;          /* jobs of its messages that wait or run */
+	uint32_t no;              /* its number, of this run */
+	uint32_t running;         /* deliveries to other servers that run */
+	uint64_t next_us;         /* of the scheduler: no such delivery before (clock_us) */
 	uint64_t messages, recipients, bytes;
-	struct list queues;       /* of the scheduler: struct tenant_queue */
 };
 
 struct qmsg {
@@ -61,12 +89,17 @@ struct qmsg {
 	uint32_t n_rcpts, n_open; /* n_open: waiting */
 	uint32_t jobs;            /* struct qjob of the scheduler */
 	uint32_t strings_n;
+	uint32_t born_s;          /* real time from which its lifetime counts */
+	uint32_t deliver_by_s;    /* real time; 0: none */
+	uint32_t pins;
 	uint16_t sender_n, trace_n; /* strings begin with sender, trace */
-	uint16_t attempts, pins;
+	uint16_t attempts;
+	uint16_t env_flags;       /* ENV_LMTP and the like */
 	uint8_t flags;            /* MSG_* */
 	uint8_t state;            /* enum qmsg_state */
-	uint8_t env_flags;        /* ENV_LMTP and the like, low bits */
+	int8_t priority;
 	bool gone, finishing;     /* finishing: its final record waits for the commit */
+	bool delay_due;           /* the sender is to be told that it takes long */
 	struct tenant *tenant;
 	struct qrcpt rcpts[];     /* then the strings */
 };
@@ -74,15 +107,20 @@ struct qmsg {
 struct queue {
 	struct list all;
 	struct map by_id;
-	struct strmap tenants, reasons;
+	struct strmap tenants, reasons, hops;
+	struct list idle_hops;    /* oldest first */
+	unsigned n_idle_hops;
+	uint32_t tenant_no;
 	struct dedup dedup;
 	uint64_t messages, recipients, bytes; /* recipients: waiting ones */
 	uint64_t in_state[QS_STATES];
-	uint64_t undeliverable;   /* waiting recipients whose last reply was 5xx */
+	uint64_t undeliverable;   /* recipients that failed and of which nobody knows yet */
 	uint64_t max_recipients;
 	void *arg;
 	/* A message is about to be forgotten (off the heap, its large file...). */
 	void (*on_remove)(void *arg, struct qmsg *m);
+	/* A hop is about to be forgotten. */
+	void (*on_hop_free)(void *arg, struct hop *h);
 };
 
 void queue_init(struct queue *q, uint64_t max_recipients);
@@ -102,6 +140,9 @@ void queue_remove(struct queue *q, struct qmsg *m);
 void queue_pin(struct qmsg *m);
 void queue_unpin(struct queue *q, struct qmsg *m);
 void queue_set_state(struct queue *q, struct qmsg *m, enum qmsg_state s);
+
+/* The number of the next notification about the message. */
+uint16_t qmsg_next_event(const struct qmsg *m);
 
 /* ---- start ---- */
 
@@ -133,6 +174,12 @@ static inline struct str
 qmsg_sender(const struct qmsg *m)
 {
 	return str_from(qmsg_strings(m), m->sender_n);
+}
+
+static inline bool
+qrcpt_is_open(const struct qrcpt *r)
+{
+	return rcpt_is_open((enum rcpt_state)r->state);
 }
 
 static inline struct str

@@ -17,9 +17,12 @@ enum {
 	R_ENHANCED = 4,
 	R_TEXT = 5,
 	R_EMAIL = 6,
+	R_EVENT = 7,
+	R_MTA = 8,
 };
 
 #define TEXT_MAX 512
+#define MTA_MAX 255
 
 static void
 put_u64(struct buf *b, uint16_t tag, uint64_t v)
@@ -41,6 +44,9 @@ result_put(struct buf *b, const struct rcpt_result *r)
 	if (r->text.n)
 		wire_str(b, R_TEXT, str_head(r->text, TEXT_MAX));
 	put_u64(b, R_EMAIL, r->email);
+	put_u64(b, R_EVENT, r->event);
+	if (r->mta.n)
+		wire_str(b, R_MTA, str_head(r->mta, MTA_MAX));
 	wire_end(b, at);
 }
 
@@ -56,38 +62,52 @@ queue_update_put(struct buf *b, const struct queue_update *u)
 		result_put(b, &u->results[i]);
 }
 
+static void
+result_field(struct rcpt_result *r, const struct wire_field *f, bool *ret_unknown)
+{
+	uint64_t v;
+
+	switch (f->tag) {
+	case R_INDEX:
+		r->index = wire_int_max(f, UINT32_MAX, &v) ? (uint32_t)v : UINT32_MAX;
+		break;
+	case R_STATE:
+		*ret_unknown = !wire_int_max(f, RCPT_STATES - 1, &v);
+		r->state = *ret_unknown ? RCPT_WAITING : (enum rcpt_state)v;
+		break;
+	case R_SMTP:
+		r->smtp = wire_int_max(f, 999, &v) ? (uint32_t)v : 0;
+		break;
+	case R_ENHANCED:
+		r->enhanced = str_head(f->v, 16);
+		break;
+	case R_TEXT:
+		r->text = str_head(f->v, TEXT_MAX);
+		break;
+	case R_EMAIL:
+		r->email = wire_int(f);
+		break;
+	case R_EVENT:
+		r->event = wire_int_max(f, UINT16_MAX, &v) ? (uint32_t)v : 0;
+		break;
+	case R_MTA:
+		r->mta = str_head(f->v, MTA_MAX);
+		break;
+	}
+}
+
 static int
-result_get(struct str body, struct rcpt_result *r)
+result_get(struct str body, struct rcpt_result *r, uint32_t *set)
 {
 	struct wire_field f;
-	uint64_t v;
+	bool unknown = false;
 	int rc;
 
 	*r = (struct rcpt_result){ 0 };
-	while ((rc = wire_next(&body, &f)) > 0) {
-		switch (f.tag) {
-		case R_INDEX:
-			r->index = wire_int_max(&f, UINT32_MAX, &v) ? (uint32_t)v : UINT32_MAX;
-			break;
-		case R_STATE:
-			if (!wire_int_max(&f, RCPT_STATES - 1, &v))
-				return -EPROTO;
-			r->state = (enum rcpt_state)v;
-			break;
-		case R_SMTP:
-			r->smtp = wire_int_max(&f, 999, &v) ? (uint32_t)v : 0;
-			break;
-		case R_ENHANCED:
-			r->enhanced = str_head(f.v, 16);
-			break;
-		case R_TEXT:
-			r->text = str_head(f.v, TEXT_MAX);
-			break;
-		case R_EMAIL:
-			r->email = wire_int(&f);
-			break;
-		}
-	}
+	while ((rc = wire_next(&body, &f)) > 0)
+		result_field(r, &f, &unknown);
+	if (unknown)
+		*set |= MSG_HELD | MSG_UNCERTAIN;
 	return rc;
 }
 
@@ -123,13 +143,13 @@ queue_update_get(struct str body, struct arena *a, struct queue_update *ret)
 			u.attempts = wire_int_max(&f, UINT16_MAX, &v) ? (uint32_t)v : UINT16_MAX;
 			break;
 		case U_SET:
-			u.set = (uint32_t)wire_int(&f);
+			u.set |= (uint32_t)wire_int(&f);
 			break;
 		case U_CLEAR:
 			u.clear = (uint32_t)wire_int(&f);
 			break;
 		case U_RESULT:
-			rc = result_get(f.v, &u.results[u.n_results++]);
+			rc = result_get(f.v, &u.results[u.n_results++], &u.set);
 			if (rc)
 				return rc;
 			break;

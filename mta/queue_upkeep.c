@@ -385,7 +385,19 @@ over(uint64_t v, uint64_t max, unsigned percent)
 	return max && v / percent * 100 >= max;
 }
 
-/* The oldest message that could go now, in ms. */
+/* Whether a job is to bring it into the store: what other servers make wait is no reason
+ * to take less mail. */
+static bool
+waits_for_store(const struct qmsg *m)
+{
+	for (uint32_t i = 0; m->jobs && i < m->n_rcpts && i < 16; i++)
+		if (m->rcpts[i].route == ROUTE_LOCAL && m->rcpts[i].state == RCPT_WAITING &&
+		    m->rcpts[i].flags & RCPT_COVERED)
+			return true;
+	return false;
+}
+
+/* The oldest message that could go into the store now, in ms. */
 static uint64_t
 lag(void)
 {
@@ -393,7 +405,7 @@ lag(void)
 	unsigned looked = 0;
 
 	LIST_FOREACH(m, &queued.q.all, struct qmsg, all) {
-		if (m->state == QS_ACTIVE && m->jobs)
+		if (m->state == QS_ACTIVE && waits_for_store(m))
 			return queued_now_ms() - m->arrived_us / 1000;
 		if (++looked == 1000)
 			break;
@@ -499,7 +511,7 @@ on_tick(void *arg)
 	tell_pressure();
 	set_metrics();
 	if (up.ticks++ % LOW_WATER_TICKS == 0)
-		deliver_low_water();
+		local_low_water();
 }
 
 void

@@ -26,6 +26,7 @@ on_remove(void *arg, struct qmsg *m)
 {
 	(void)arg;
 	upkeep_forget(m);
+	expire_forget(m);
 	sched_forget(m);
 	spool_unref(queued.spool, m->seg, m->rec_len);
 	if (m->large)
@@ -165,9 +166,9 @@ static void
 on_maild(void *arg, struct chan *c, bool up)
 {
 	(void)arg;
-	for (unsigned i = 0; up && i < queued.n_dests; i++)
+	for (unsigned i = 0; up && i < queued.n_mailds; i++)
 		if (chan_to(ROLE_MAILD, i) == c)
-			sched_up(i);
+			dest_maild_up(i);
 }
 
 static int
@@ -180,11 +181,11 @@ queued_start(struct service *s, struct err *e)
 	queued.fill = work_new(queued.loop, e);
 	if (!queued.commit || !queued.io || !queued.large || !queued.fill)
 		return e->code;
-	sched_init();
+	dest_init();
 	chan_on_state(ROLE_MAILD, on_maild, NULL);
 	schedule_all();
 	upkeep_start();
-	sched_dispatch_all();
+	expire_start();
 	return 0;
 }
 
@@ -207,22 +208,12 @@ queued_peer(struct service *s, struct peer *p, bool up)
 static struct timer drain;
 static uint64_t drain_until;
 
-static unsigned
-running(void)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < queued.n_dests; i++)
-		n += queued.dest[i].running;
-	return n;
-}
-
 /* The end mark says that nothing is unknown: every delivery was answered, and the
  * checkpoint has what no record says (which recipients may be done). */
 static void
 last_checkpoint_done(int code)
 {
-	unsigned unanswered = running();
+	unsigned unanswered = queued.running;
 
 	commit_free(&queued.commit);
 	if (!unanswered && !code)
@@ -236,7 +227,7 @@ static void
 on_drain(void *arg)
 {
 	(void)arg;
-	if ((running() || commit_pending(queued.commit)) && clock_ms() < drain_until) {
+	if ((queued.running || commit_pending(queued.commit)) && clock_ms() < drain_until) {
 		loop_timer(queued.loop, &drain, 20, on_drain, NULL);
 		return;
 	}

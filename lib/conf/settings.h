@@ -148,7 +148,12 @@ struct settings {
 	uint64_t spool_size_limit;         /* 0: what the disk has */
 	uint64_t spool_min_free;           /* 452 below this many free bytes */
 	uint64_t queue_lifetime_ms;        /* 5d */
+	uint64_t bounce_lifetime_ms;       /* of mail from the null sender */
 	uint64_t retry_min_ms, retry_max_ms; /* 1m, 4h */
+	uint64_t delay_notice_after_ms;    /* 0: senders are not told of delays */
+	unsigned site_concurrency;         /* deliveries to a site at a time, at most */
+	unsigned site_rate, tenant_rate;   /* deliveries a minute; 0: no limit */
+	uint64_t site_retry_max_ms;        /* the longest pause before a dead site is probed */
 	unsigned queue_recipient_limit;    /* recipients in memory, 2,000,000 */
 	uint64_t checkpoint_interval_ms;
 
