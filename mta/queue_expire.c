@@ -116,11 +116,11 @@ look(struct qmsg *m, uint64_t now)
 
 	if (m->finishing || m->flags & MSG_HELD)
 		return;
-	if (by && now >= by)
+	if (by && now >= by && !(m->env_flags & ENV_BY_NOTIFY))
 		expire(m, STR("5.4.7"), STR("Delivery time expired"));
 	else if (now > born && now - born >= lifetime(m))
 		expire(m, STR("4.4.7"), STR("Message could not be delivered for too long"));
-	else if (notice && now > born && now - born >= notice)
+	else if ((by && now >= by) || (notice && now > born && now - born >= notice))
 		tell_delay(m);
 }
 
