@@ -338,8 +338,11 @@ secure(struct relay_conn *c, const struct relay_policy *p, struct arena *a, stru
 	stream_puts(c->s, "STARTTLS\r\n");
 	if (ask(c, "STARTTLS", relayd.s->relay_hello_timeout_ms, a, &r, f))
 		return f->kind;
+	if (r.code == 421)
+		return fault_reply(f, FAULT_HOST, a, &r, c->host);
 	if (r.code != 220)
-		return must || r.code == 421 ? fault_reply(f, FAULT_HOST, a, &r, c->host) :
+		return must ? fault_set(f, FAULT_HOST, a, 451, "4.7.4",
+		    "%s refuses TLS, which is required (%.*s): %u", c->host, STR_ARG(p->source), r.code) :
 		    FAULT_NONE;
 	/* what was sent behind the 220 in plaintext is dropped by the handshake */
 	if (handshake(c, p, a, f))

@@ -92,7 +92,7 @@ class Relayd(Daemon):
     def ask(self, content=b'Subject: x\r\n\r\nhello\r\n', sender='a@example.test', rcpts=('u@dest.test',),
             next_hop='', domain='dest.test', spool_id=0x51, cred=None, fd=None, **more):
         """Sends a delivery; its id. rcpts: addresses, or (address, orcpt, notify)."""
-        tags = {'envid': (5, text), 'ret': (6, u64), 'body': (7, u64), 'flags': (8, u64), 'priority': (9, u64)}
+        tags = {'envid': (5, text), 'ret': (6, u64), 'body': (7, u64), 'flags': (8, u64), 'priority': (9, lambda tag, v: u64(tag, v + 16))}
         body = u64(1, spool_id) + u64(2, 1) + text(3, sender) + text(4, 'T1') + text(11, next_hop) + text(12, domain)
         for k, v in more.items():
             tag, put = tags[k]
@@ -190,6 +190,7 @@ class Server:
                 c, _ = self.sock.accept()
             except OSError:
                 return
+            c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.connections += 1
             self.open.append(c)
             threading.Thread(target=self.safely, args=(c,), daemon=True).start()
@@ -323,15 +324,15 @@ class Session:
             self.say('354 go')
         elif not done.startswith('354'):
             return
-        content = b''
+        rows = []
         while True:
             row = self.f.readline()
             if not row:
                 return
             if row == b'.\r\n':
                 break
-            content += row[1:] if row.startswith(b'.') else row
-        self.end(content)
+            rows.append(row[1:] if row.startswith(b'.') else row)
+        self.end(b''.join(rows))
 
     def verb_bdat(self, line, done):
         n = int(line.split()[1])
@@ -347,13 +348,13 @@ class Session:
             self.say('250 ok')
 
     def end(self, content):
+        self.s.mail.append((self.mail, self.accepted, content))
         if self.s.lmtp:
             for r in self.accepted:
                 if not self.scripted('end', r):
                     self.say('250 2.0.0 kept ' + r)
         elif not self.scripted('end', ''):
             self.say('250 2.0.0 queued as 1234')
-        self.s.mail.append((self.mail, self.accepted, content))
         self.mail, self.accepted = None, []
 
     def verb_auth(self, line, done):
