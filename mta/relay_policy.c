@@ -67,6 +67,12 @@ choose(const struct relay_request *q, const struct relay_route *r)
 		c.level = CONF_RELAY_TLS_VERIFY;
 		c.source = "next-hop";
 	}
+	/* "TLS-Required: No" in the header (RFC 8689 section 4.2.2): the sender wants it to arrive */
+	if (q->flags & ENV_TLS_OPTIONAL && !(q->flags & ENV_REQUIRETLS) && c.level != CONF_RELAY_TLS_OFF) {
+		c.level = CONF_RELAY_TLS_OPTIONAL;
+		c.policy = NULL;
+		c.source = "TLS-Required: No";
+	}
 	return c;
 }
 

@@ -20,6 +20,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/text.h"
+#include "lib/mail/esmtp.h"
 #include "mta/relayd.h"
 
 #define RCPT_GROUP 100u     /* recipients between two looks at the answers */
@@ -184,89 +185,82 @@ check_message(struct tx *t)
 
 /* ---- the envelope ---- */
 
-/* xtext (RFC 3461 section 4). */
+/* " BY=seconds;mode" (RFC 2852). What is late in mode R has been returned by queued; here
+ * the least that may be said is a second. */
 static void
-put_xtext(struct stream *s, struct str v)
+put_by(struct tx *t, struct buf *b)
 {
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned char c = (unsigned char)v.p[i];
+	int64_t left = ((int64_t)t->q->deliver_by_ms - (int64_t)clock_real_us() / 1000) / 1000;
+	struct esmtp_by by = { .seconds = left > 999999999 ? 999999999 :
+		left < -999999999 ? -999999999 : (int32_t)left };
 
-		if (c < 33 || c > 126 || c == '+' || c == '=')
-			stream_printf(s, "+%02X", c);
-		else
-			stream_put(s, &c, 1);
+	by.notify = t->q->flags & ENV_BY_NOTIFY;
+	by.trace = t->q->flags & ENV_BY_TRACE;
+	if (!by.notify && by.seconds < 1)
+		by.seconds = 1;
+	buf_puts(b, " BY=");
+	esmtp_by_put(b, &by);
+}
+
+/* What the server's extensions let be said behind MAIL. */
+static void
+put_mail_parameters(struct tx *t, struct buf *b)
+{
+	const struct relay_request *q = t->q;
+	unsigned caps = t->c->caps;
+
+	if (caps & CAP_SIZE)
+		buf_printf(b, " SIZE=%zu", t->content.n);
+	buf_puts(b, t->body);
+	if (t->utf8)
+		buf_puts(b, " SMTPUTF8");
+	if (q->flags & ENV_REQUIRETLS)
+		buf_puts(b, " REQUIRETLS");
+	if (caps & CAP_DSN && q->ret)
+		buf_puts(b, q->ret == 1 ? " RET=FULL" : " RET=HDRS");
+	if (caps & CAP_DSN && q->envid.n) {
+		buf_puts(b, " ENVID=");
+		xtext_put(b, q->envid);
 	}
+	if (caps & CAP_PRIORITY && q->priority)
+		buf_printf(b, " MT-PRIORITY=%d", q->priority);
+	if (caps & CAP_DELIVERBY && q->deliver_by_ms)
+		put_by(t, b);
 }
 
 static void
 put_mail(struct tx *t)
 {
-	const struct relay_request *q = t->q;
-	struct stream *s = t->c->s;
-	unsigned caps = t->c->caps;
+	struct buf b = { 0 };
 
-	stream_puts(s, "MAIL FROM:<");
-	stream_str(s, q->sender);
-	stream_puts(s, ">");
-	if (caps & CAP_SIZE)
-		stream_printf(s, " SIZE=%zu", t->content.n);
-	stream_puts(s, t->body);
-	if (t->utf8)
-		stream_puts(s, " SMTPUTF8");
-	if (q->flags & ENV_REQUIRETLS)
-		stream_puts(s, " REQUIRETLS");
-	if (caps & CAP_DSN && q->ret)
-		stream_puts(s, q->ret == 1 ? " RET=FULL" : " RET=HDRS");
-	if (caps & CAP_DSN && q->envid.n) {
-		stream_puts(s, " ENVID=");
-		put_xtext(s, q->envid);
-	}
-	if (caps & CAP_PRIORITY && q->priority)
-		stream_printf(s, " MT-PRIORITY=%d", q->priority);
-	stream_puts(s, "\r\n");
-}
-
-static void
-put_notify(struct stream *s, uint32_t notify)
-{
-	static const struct {
-		uint32_t bit;
-		const char *word;
-	} bits[] = { { NOTIFY_SUCCESS, "SUCCESS" }, { NOTIFY_FAILURE, "FAILURE" },
-		{ NOTIFY_DELAY, "DELAY" } };
-	const char *before = " NOTIFY=";
-
-	if (notify & NOTIFY_NEVER) {
-		stream_puts(s, " NOTIFY=NEVER");
-		return;
-	}
-	for (size_t i = 0; i < sizeof bits / sizeof *bits; i++)
-		if (notify & bits[i].bit) {
-			stream_printf(s, "%s%s", before, bits[i].word);
-			before = ",";
-		}
+	buf_puts(&b, "MAIL FROM:<");
+	buf_str(&b, t->q->sender);
+	buf_puts(&b, ">");
+	put_mail_parameters(t, &b);
+	buf_puts(&b, "\r\n");
+	stream_str(t->c->s, buf_view(&b));
+	buf_done(&b);
 }
 
 static void
 put_rcpt(struct tx *t, const struct relay_rcpt *r)
 {
-	struct stream *s = t->c->s;
+	struct buf b = { 0 };
 
-	stream_puts(s, "RCPT TO:<");
-	stream_str(s, r->address);
-	stream_puts(s, ">");
-	if (t->c->caps & CAP_DSN) {
-		put_notify(s, r->notify);
-		/* the address type as it is, what follows as xtext */
-		if (r->orcpt.n) {
-			ptrdiff_t semi = str_chr(r->orcpt, ';');
-
-			stream_puts(s, " ORCPT=");
-			stream_str(s, str_head(r->orcpt, (size_t)(semi + 1)));
-			put_xtext(s, str_skip(r->orcpt, (size_t)(semi + 1)));
-		}
+	buf_puts(&b, "RCPT TO:<");
+	buf_str(&b, r->address);
+	buf_puts(&b, ">");
+	if (t->c->caps & CAP_DSN && r->notify) {
+		buf_puts(&b, " NOTIFY=");
+		esmtp_notify_put(&b, r->notify);
 	}
-	stream_puts(s, "\r\n");
+	if (t->c->caps & CAP_DSN && r->orcpt.n) {
+		buf_puts(&b, " ORCPT=");
+		esmtp_orcpt_put(&b, r->orcpt, t->utf8);
+	}
+	buf_puts(&b, "\r\n");
+	stream_str(t->c->s, buf_view(&b));
+	buf_done(&b);
 }
 
 static enum fault_kind

@@ -52,7 +52,7 @@ struct relay_request {
 	struct str envid;           /* decoded; empty: none */
 	uint32_t ret;               /* DSN RET: 0, 1 FULL, 2 HDRS */
 	uint32_t body;              /* 0 7BIT, 1 8BITMIME, 2 BINARYMIME */
-	uint32_t flags;             /* ENV_SMTPUTF8, ENV_REQUIRETLS; others are ignored */
+	uint32_t flags;             /* of envelope.h, all of them */
 	int32_t priority;           /* MT-PRIORITY */
 	uint64_t deliver_by_ms;     /* real time; 0: none */
 	struct str next_hop;

@@ -92,7 +92,7 @@ class Relayd(Daemon):
     def ask(self, content=b'Subject: x\r\n\r\nhello\r\n', sender='a@example.test', rcpts=('u@dest.test',),
             next_hop='', domain='dest.test', spool_id=0x51, cred=None, fd=None, **more):
         """Sends a delivery; its id. rcpts: addresses, or (address, orcpt, notify)."""
-        tags = {'envid': (5, text), 'ret': (6, u64), 'body': (7, u64), 'flags': (8, u64), 'priority': (9, lambda tag, v: u64(tag, v + 16))}
+        tags = {'by': (10, u64), 'envid': (5, text), 'ret': (6, u64), 'body': (7, u64), 'flags': (8, u64), 'priority': (9, lambda tag, v: u64(tag, v + 16))}
         body = u64(1, spool_id) + u64(2, 1) + text(3, sender) + text(4, 'T1') + text(11, next_hop) + text(12, domain)
         for k, v in more.items():
             tag, put = tags[k]

@@ -12,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from relay_house import BOGUS, DONE, FAILED, HELLO, MX, TEMPFAIL, TLSA, REJECT, certificate, mx, server_tls  # noqa: E402
 from test_relayd import Case  # noqa: E402
 
+NO_TLS = 128   # ENV_TLS_OPTIONAL
 CERTS = tempfile.mkdtemp(prefix='test_relay_tls.')
 
 
@@ -161,6 +162,13 @@ class Tls(House):
         s = self.house('good', blocks='next-hop "[m1.test]" { implicit-tls on tls verify }', implicit=True)
         self.assertEqual(self.r.send(next_hop='[m1.test]').codes(), [(DONE, 250)])
         self.assertEqual(s.lines[0].split()[0], 'EHLO')
+
+    def test_tls_required_no(self):
+        """TLS-Required: No of the message: a policy that fails does not hold it up."""
+        s = self.house('own', 'tls verify')
+        self.assertEqual(self.r.send().rcpts[0].outcome, TEMPFAIL)
+        self.assertEqual(self.r.send(flags=NO_TLS).codes(), [(DONE, 250)])
+        self.assertEqual(len(s.mail), 1)
 
     def test_requiretls(self):
         s = self.house('good', hello=HELLO + ['REQUIRETLS'])

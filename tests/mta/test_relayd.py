@@ -127,12 +127,13 @@ class Straight(Case):
         self.assertEqual(s.connections, 2)
 
     def test_parameters(self):
-        s, r = self.server(hello=HELLO + ['MT-PRIORITY']), self.start()
+        s, r = self.server(hello=HELLO + ['MT-PRIORITY', 'DELIVERBY']), self.start()
         r.send(rcpts=[('u@dest.test', 'rfc822;o+1@x.test', 2 | 4), ('v@dest.test', '', 1)], envid='a=b c', ret=2,
-               body=1, priority=-3, flags=1, **self.to(s))
+               body=1, priority=-3, flags=1, by=int(time.time() + 3600) * 1000, **self.to(s))
         mail, rcpts, _ = s.mail[0]
         for w in ('BODY=8BITMIME', 'RET=HDRS', 'ENVID=a+3Db+20c', 'MT-PRIORITY=-3', 'SMTPUTF8'):
             self.assertIn(' ' + w, mail)
+        self.assertRegex(mail, r' BY=3(600|59\d);R')
         self.assertEqual(rcpts, ['RCPT TO:<u@dest.test> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;o+2B1@x.test',
                                  'RCPT TO:<v@dest.test> NOTIFY=NEVER'])
 
