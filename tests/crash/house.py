@@ -11,10 +11,12 @@ import subprocess
 import time
 
 MASTER, SMTPD, QUEUED, AUTHD, MAILD, MIMED, IMAPD, CLI = 0, 1, 3, 4, 5, 6, 7, 18
+RELAYD, BOUNCED = 11, 12
 KEY = b'k' * 32   # of tickets
 ANSWER, ERROR, FD = 2, 4, 1
 ACCEPT, CHUNK, ABORT, ADMIN = 0x301, 0x302, 0x303, 0x310
 DELIVER, LOW_WATER = 0x501, 0x503
+RELAY, NOTIFY = 0xb01, 0xc01
 SELF, CONFIG, CONTROL, CALLEE, CALLER, GO, READY, STOP = 128, 129, 133, 134, 135, 136, 137, 141
 
 
@@ -155,14 +157,35 @@ class Daemon:
             w.sock.close()
 
 
+def remote(sender, rcpts, size=0, tenant='tenant', more=b''):
+    """An envelope for other servers. rcpts: [address or (address, next hop, notify)]; more: fields."""
+    body = text(1, sender) + text(5, tenant) + text(15, 'T1') + u64(13, int(time.time() * 1e6)) + u64(14, size) + more
+    for r in rcpts:
+        address, hop, notify = r if isinstance(r, tuple) else (r, '', 0)
+        rcpt = text(1, address) + u64(5, 2) + text(9, hop)
+        body += text(64, rcpt + (u64(4, notify) if notify else b''))
+    return body
+
+
 class Queued(Daemon):
     def __init__(self, program, spool, mailds=1, settings='', env=None, log=None):
         config = 'config 1\nbase-dir "%s"\nspool-dir "%s"\n%s\n' % (os.path.dirname(spool), spool, settings)
         super().__init__(program, QUEUED, config, [(SMTPD, 2), (CLI, 3)],
-                         [(MAILD, i) for i in range(mailds)],
-                         ((SMTPD, 1), (QUEUED, 1), (AUTHD, 1), (MAILD, mailds)), env, log)
+                         [(MAILD, i) for i in range(mailds)] + [(RELAYD, 0), (BOUNCED, 0)],
+                         ((SMTPD, 1), (QUEUED, 1), (AUTHD, 1), (MAILD, mailds), (RELAYD, 1), (BOUNCED, 1)),
+                         env, log)
         self.smtpd, self.cli = self.caller[SMTPD, 2], self.caller[CLI, 3]
-        self.mailds = list(self.callee.values())
+        self.mailds = [self.callee[MAILD, i] for i in range(mailds)]
+        self.relayd, self.bounced = self.callee[RELAYD, 0], self.callee[BOUNCED, 0]
+        self.relayed = []     # (spool id, domain, next hop, [addresses], content)
+        self.notified = []    # (spool id, event, kind, [(address, action, enhanced)])
+        self.waiting = []     # requests of relayd that `slow` keeps: (ident, domain, addresses)
+        # what the servers of a domain say: (outcome, reply code) for a recipient
+        self.remote = lambda ident, address: (1, 250)
+        # of a domain: fields of the answer beside the results
+        self.site = lambda domain: text(1, 'mx.' + domain) + u64(2, 3600000)
+        self.slow = lambda domain: False
+        self.notice = lambda ident, event: 1
         self.inbox = {}
         self.delivered = []   # (spool id, account, maybe, content)
         self.outcome = lambda ident, account: (1, 250)
@@ -179,9 +202,12 @@ class Queued(Daemon):
             self.wait(ident)
         return self.smtpd.call(ACCEPT, env + u64(3, stream))
 
+    def accept_remote(self, sender, rcpts, content=b'hello', **kw):
+        return self.smtpd.call(ACCEPT, text(1, remote(sender, rcpts, len(content), **kw)) + text(2, content))
+
     def turn(self, wait=0.01):
         """Takes what came: answers into inbox, deliveries answered. False: queued has gone."""
-        socks = [w.sock for w in (self.smtpd, *self.mailds)]
+        socks = [w.sock for w in (self.smtpd, self.relayd, self.bounced, *self.mailds)]
         select.select(socks, [], [], wait)
         frames = self.smtpd.frames()
         if frames is None:
@@ -191,7 +217,48 @@ class Queued(Daemon):
         for w in self.mailds:
             for f in w.frames() or []:
                 self.maild(w, *f)
+        for f in self.relayd.frames() or []:
+            self.take_relay(*f)
+        for f in self.bounced.frames() or []:
+            self.take_notice(*f)
         return True
+
+    def take_relay(self, kind, flags, ident, body, fd):
+        f = fields(body)
+        top = dict((t, v) for t, v in f if t != 17)
+        rcpts = [dict(fields(v))[1].decode() for t, v in f if t == 17]
+        domain, content = top.get(12, b'').decode(), top.get(100, b'')
+        if fd is not None:
+            content = os.pread(fd, 1 << 28, 0)
+            os.close(fd)
+        spool_id = num(top[1])
+        self.relayed.append((spool_id, domain, top.get(11, b'').decode(), rcpts, content))
+        if self.slow(domain):
+            self.waiting.append((ident, spool_id, domain, rcpts))
+        else:
+            self.answer_relay(ident, spool_id, domain, rcpts)
+
+    def answer_relay(self, ident, spool_id, domain, rcpts):
+        out = self.site(domain)
+        for r in rcpts:
+            o, smtp = self.remote(spool_id, r)
+            out += text(7, u64(1, o) + u64(2, smtp) + text(3, '%d.1.1' % (smtp // 100)) + text(4, 'said by the server')
+                        + text(5, 'mx.' + domain))
+        self.relayd.send(RELAY, out, ident, ANSWER)
+
+    def take_notice(self, kind, flags, ident, body, fd):
+        if fd is not None:
+            os.close(fd)
+        f = fields(body)
+        top = dict((t, v) for t, v in f if t != 13)
+        rcpts = [dict(fields(v)) for t, v in f if t == 13]
+        spool_id, event = num(top[2]), num(top[3])
+        o = self.notice(spool_id, event)
+        if o is None:
+            return
+        self.notified.append((spool_id, event, num(top[1]), [(r[1].decode(), num(r[4]), r.get(6, b'').decode())
+                                                             for r in rcpts]))
+        self.bounced.send(NOTIFY, u64(1, o) + u64(2, 77), ident, ANSWER)
 
     def maild(self, w, kind, flags, ident, body, fd):
         if kind != DELIVER:

@@ -76,14 +76,23 @@ class TestQueued(unittest.TestCase):
         self.assertEqual(len(tries), 3)
 
     def test_undeliverable_stays(self):
+        """What failed stays until bounced has answered, over a stop and a kill, under one number."""
         q = self.start()
         q.outcome = lambda ident, account: (3, 552)
-        q.answer(q.accept('a@example.test', [('u@example.test', 1)], b'x'))
+        asked = []
+        q.notice = lambda ident, event: asked.append((ident, event))
+        ident = q.answer(q.accept('a@example.test', [('u@example.test', 1)], b'x'))[0]
         self.assertTrue(q.until(lambda: self.summary()[8] == 1))
-        self.assertEqual(q.stop(), 0)
+        self.assertTrue(q.until(lambda: asked == [(ident, 1)]), asked)
+        q.kill()
         q = self.start()
         self.assertEqual(self.summary()[8], 1)
         self.assertEqual(self.summary()[2], 1)
+        self.assertTrue(q.until(lambda: self.summary()[2] == 0))
+        self.assertEqual(q.notified, [(ident, 1, 1, [('u@example.test', 1, '')])])
+        self.assertEqual(q.stop(), 0)
+        q = self.start()
+        self.assertEqual(self.summary()[2], 0)
 
     def test_restart_clean(self):
         q = self.start()

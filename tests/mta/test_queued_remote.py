@@ -1,0 +1,262 @@
+#!/usr/bin/env python3
+"""queued and other servers: sites, dead and slow ones, rates, expiry, notifications."""
+import os
+import shutil
+import sys
+import tempfile
+import time
+import unittest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'crash'))
+from house import ANSWER, Queued, fields, num, text, u64  # noqa: E402
+
+PROGRAM = os.environ.get('QUEUED', 'mta/queued')
+SETTINGS = 'spool {\n segment-size 2M\n min-free 0\n %s}\n'
+RETRIES = ' retry-min 1s\n retry-max 2s\n'
+DONE, TEMP, REJECT = 1, 2, 3
+FAILED, DELAYED, DELIVERED, RELAYED = 1, 2, 3, 4
+NEVER, SUCCESS, FAILURE, DELAY = 1, 2, 4, 8
+RETRY, SUMMARY = 4, 8
+
+
+class TestRemote(unittest.TestCase):
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix='test_queued.')
+        self.q = None
+
+    def tearDown(self):
+        if self.q and self.q.proc.poll() is None:
+            self.q.kill()
+        shutil.rmtree(self.dir)
+
+    def start(self, more=''):
+        with open(os.path.join(self.dir, 'log'), 'ab') as log:
+            self.q = Queued(PROGRAM, os.path.join(self.dir, 'spool'), 1, SETTINGS % (more if 'retry-min' in more else RETRIES + more), log=log)
+        self.q.ready()
+        return self.q
+
+    def log(self):
+        with open(os.path.join(self.dir, 'log'), errors='replace') as f:
+            return f.read()
+
+    def queued(self):
+        flags, body = self.q.admin(u64(1, SUMMARY))
+        self.assertEqual(flags & ANSWER, ANSWER)
+        return {t: num(v) for t, v in fields(body)}[2]
+
+    def send(self, *rcpts, sender='a@example.test', **kw):
+        got = self.q.answer(self.q.accept_remote(sender, rcpts, **kw))
+        self.assertEqual(got[1], 250)
+        return got[0]
+
+    def empty(self, limit=20):
+        # an accept's answer may come a moment before the message shows in the summary
+        self.assertTrue(self.q.until(lambda: self.q.relayed or self.queued()))
+        self.assertTrue(self.q.until(lambda: self.queued() == 0, limit), self.log())
+
+    def test_by_domain(self):
+        """One request for each domain, with all its recipients; large messages too."""
+        q = self.start()
+        one = self.send('u1@one.test', 'u2@ONE.test', 'u@two.test')
+        two = self.send('u@one.test', content=b'y' * 200000)
+        self.empty()
+        got = sorted((i, d, sorted(r), len(c)) for i, d, _, r, c in q.relayed)
+        self.assertEqual(got, sorted([(one, 'one.test', ['u1@one.test', 'u2@ONE.test'], 5),
+                                      (one, 'two.test', ['u@two.test'], 5), (two, 'one.test', ['u@one.test'], 200000)]))
+        self.assertEqual(q.notified, [])
+
+    def test_temporary_then_done(self):
+        q = self.start()
+        tries = []
+        q.remote = lambda ident, r: tries.append(time.time()) or ((DONE, 250) if len(tries) == 3 else (TEMP, 451))
+        self.send('u@one.test')
+        self.empty()
+        self.assertEqual(len(tries), 3)
+        self.assertGreater(tries[1] - tries[0], 0.7)
+        self.assertGreater(tries[2] - tries[1], 1.5)
+
+    def test_back_off_survives_a_restart(self):
+        q = self.start(' retry-min 30s\n retry-max 60s\n')
+        q.remote = lambda ident, r: (TEMP, 451)
+        self.send('u@one.test')
+        self.assertTrue(q.until(lambda: 'queue.deferred' in self.log()))
+        self.assertTrue(q.until(lambda: False, 0.3) is False)
+        q.kill()
+        q = self.start(' retry-min 30s\n retry-max 60s\n')
+        q.until(lambda: False, 2)
+        self.assertEqual(q.relayed, [])
+
+    def test_lost_answer_is_tried_again(self):
+        q = self.start()
+        q.slow = lambda domain: True
+        ident = self.send('u@one.test')
+        self.assertTrue(q.until(lambda: q.waiting))
+        q.kill()
+        q = self.start()
+        self.empty()
+        self.assertEqual([r[0] for r in q.relayed], [ident])
+
+    def test_failures_are_told_together(self):
+        q = self.start()
+        q.remote = lambda ident, r: (REJECT, 550) if r.startswith('bad') else (DONE, 250)
+        ident = self.send('bad1@one.test', 'good@one.test', 'bad2@one.test')
+        self.empty()
+        self.assertEqual(q.notified, [(ident, 1, 1, [('bad1@one.test', FAILED, '5.1.1'),
+                                                     ('bad2@one.test', FAILED, '5.1.1')])])
+
+    def test_notify(self):
+        """RFC 3461: who is told of what."""
+        q = self.start()
+        q.remote = lambda ident, r: (REJECT, 550) if r.startswith('bad') else (DONE, 250)
+        ident = self.send(('bad1@one.test', '', NEVER), ('bad2@one.test', '', SUCCESS), ('bad3@one.test', '', FAILURE),
+                          ('good1@one.test', '', NEVER), ('good2@one.test', '', SUCCESS), ('good3@one.test', '', FAILURE))
+        self.empty()
+        self.assertEqual(q.notified, [(ident, 1, 1, [('bad3@one.test', FAILED, '5.1.1'),
+                                                     ('good2@one.test', RELAYED, '2.1.1')])])
+
+    def test_null_sender(self):
+        """A bounce that fails goes to the postmaster; a notice to him is dropped."""
+        q = self.start()
+        q.remote = lambda ident, r: (REJECT, 550)
+        ident = self.send('u@one.test', sender='')
+        self.send('u@one.test', sender='', more=u64(9, 64))
+        self.empty()
+        self.assertEqual([(i, kind) for i, _, kind, _ in q.notified], [(ident, 2)])
+        self.assertIn('queue.dropped', self.log())
+
+    def test_sender_cannot_be_told(self):
+        q = self.start()
+        q.remote = lambda ident, r: (REJECT, 550)
+        answers = [3, 1]   # refused, then sent
+        q.notice = lambda ident, event: answers.pop(0)
+        self.send('u@one.test')
+        self.empty()
+        self.assertEqual([kind for _, _, kind, _ in q.notified], [1, 2])
+
+    def test_expiry(self):
+        """A message whose lifetime (here: deliver-by) is over fails; the null sender's is dropped."""
+        q = self.start()
+        q.remote = lambda ident, r: (TEMP, 451)
+        ident = self.send('u@one.test', more=u64(12, int((time.time() + 2) * 1000)))
+        self.empty(30)
+        self.assertEqual(q.notified, [(ident, 1, 1, [('u@one.test', FAILED, '5.4.7')])])
+
+    def test_delay_notice(self):
+        q = self.start(' delay-notice-after 2s\n')
+        q.remote = lambda ident, r: (DONE, 250) if q.notified else (TEMP, 451)
+        ident = self.send('u@one.test', ('quiet@one.test', '', FAILURE))
+        self.empty(30)
+        self.assertEqual([(i, kind, r) for i, _, kind, r in q.notified],
+                         [(ident, 1, [('u@one.test', DELAYED, '4.1.1')])])
+
+    def test_hold_until(self):
+        q = self.start()
+        at = time.time() + 3
+        self.send('u@one.test', more=u64(11, int(at * 1000)))
+        q.kill()
+        q = self.start()
+        self.empty()
+        self.assertGreaterEqual(time.time(), at - 0.1)
+        self.assertEqual(len(q.relayed), 1)
+
+    def test_dead_site(self):
+        """No server answers: one probe a pause, and the others wait unharmed."""
+        q = self.start(' site-retry-max 2s\n')
+        down = [True]
+        q.remote = lambda ident, r: (TEMP, 451) if down[0] else (DONE, 250)
+        q.site = lambda domain: text(1, 'mx.' + domain) + u64(2, 3600000) + (u64(3, 1) if down[0] else b'')
+        self.send('u@dead.test')
+        self.assertTrue(q.until(lambda: 'queue.site_dead' in self.log()))
+        for _ in range(50):
+            self.send('u@dead.test')
+        q.until(lambda: False, 4)
+        self.assertLess(len(q.relayed), 9, self.log())
+        down[0] = False
+        self.empty()
+        self.assertIn('queue.site_alive', self.log())
+        self.assertEqual(len({r[0] for r in q.relayed}), 51)
+
+    def test_concurrency_grows(self):
+        """A site begins with five deliveries at a time and is given more as it answers."""
+        q = self.start()
+        q.slow = lambda domain: True
+        for _ in range(200):
+            q.accept_remote('a@example.test', ['u@one.test'])
+        self.assertTrue(q.until(lambda: len(q.waiting) == 5))
+        q.until(lambda: False, 0.3)
+        self.assertEqual(len(q.waiting), 5)
+        most = 0
+        while len(q.relayed) < 200 or q.waiting:
+            most = max(most, len(q.waiting))
+            for w in [q.waiting.pop(0) for _ in range(len(q.waiting))]:
+                q.answer_relay(*w)
+            self.assertTrue(q.until(lambda: q.waiting or not self.queued()))
+        self.assertGreater(most, 10)
+        self.assertLessEqual(most, 20)
+
+    def test_throttled(self):
+        q = self.start()
+        q.site = lambda domain: text(1, 'mx.' + domain) + u64(2, 3600000) + u64(4, 1)
+        for _ in range(30):
+            q.accept_remote('a@example.test', ['u@slow.test'])
+        q.until(lambda: False, 3)
+        self.assertIn('queue.site_throttled', self.log())
+        self.assertLess(len(q.relayed), 12)
+
+    def test_site_rate(self):
+        q = self.start(' site-rate 300\n')
+        begun = time.time()
+        for _ in range(11):
+            self.send('u@one.test')
+        self.empty()
+        self.assertGreater(time.time() - begun, 1.8)
+
+    def test_shared_site(self):
+        """Domains with the same servers share a site, and so its limit."""
+        q = self.start()
+        q.site = lambda domain: text(1, 'mx.shared.test') + u64(2, 3600000)
+        self.send('u@one.test')
+        self.send('u@two.test')
+        self.empty()
+        q.slow = lambda domain: True
+        for i in range(40):
+            q.accept_remote('a@example.test', ['u@%s.test' % ('one', 'two')[i % 2]])
+        q.until(lambda: False, 0.5)
+        self.assertLess(len(q.waiting), 8)
+        self.assertGreater(len(q.waiting), 4)
+
+    def test_tenants_take_turns(self):
+        """A tenant with many messages for a slow site does not keep another's waiting."""
+        q = self.start()
+        q.slow = lambda domain: True
+        for _ in range(500):
+            q.accept_remote('a@example.test', ['u@slow.test'], tenant='many')
+        self.assertTrue(q.until(lambda: len(q.waiting) == 5))
+        ident = self.send('u@slow.test', tenant='one')
+        seen = len(q.relayed)
+        while ident not in [r[0] for r in q.relayed] and len(q.relayed) < 200:
+            q.answer_relay(*q.waiting.pop(0))
+            q.until(lambda: q.waiting, 1)
+        self.assertLess(len(q.relayed) - seen, 30)
+
+    def test_priority(self):
+        q = self.start()
+        q.slow = lambda domain: True
+        low = [self.send('u@one.test') for _ in range(20)]
+        self.assertTrue(q.until(lambda: len(q.waiting) == 5))
+        urgent = self.send('u@one.test', more=u64(10, 6))
+        q.answer_relay(*q.waiting.pop(0))
+        q.until(lambda: len(q.relayed) > 5)
+        self.assertEqual(q.relayed[5][0], urgent, low)
+
+    def test_many_sites(self):
+        q = self.start()
+        for i in range(2000):
+            q.accept_remote('a@example.test', ['u@d%d.test' % (i % 400)])
+        self.assertTrue(q.until(lambda: len(q.relayed) == 2000, 60), len(q.relayed))
+        self.empty()
+        self.assertEqual(q.stop(), 0)
+
+
+if __name__ == '__main__':
+    unittest.main()
