@@ -50,6 +50,7 @@ struct import {
 	struct strmap by_name;
 	struct import_service services[IMPORT_SERVICES];
 	size_t n_services;
+	unsigned expansions;      /* of the value that is expanded now */
 	/* what comes out */
 	const char *out;          /* folder */
 	struct buf conf, end;     /* end: behind all other statements */

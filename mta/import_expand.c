@@ -9,6 +9,7 @@
 #include "mta/import.h"
 
 #define DEPTH_MAX 20u
+#define EXPANSIONS_MAX 10000u /* within one value */
 
 static const struct {
 	const char *name, *value;
@@ -213,7 +214,10 @@ import_expand(struct import *m, const struct import_service *svc, struct str tex
 	struct buf b = { .max = 1 << 20 };
 	struct str out;
 
-	if (str_chr(text, '$') < 0 || depth > DEPTH_MAX)
+	if (!depth)
+		m->expansions = 0;
+	/* a circle of names ends here: it may branch at each level */
+	if (str_chr(text, '$') < 0 || depth > DEPTH_MAX || ++m->expansions > EXPANSIONS_MAX)
 		return text;
 	while (text.n) {
 		if (text.p[0] == '$') {

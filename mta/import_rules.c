@@ -954,6 +954,7 @@ static const struct word_rule {
 	{ "virtual_uid_maps", IMPORT_NEEDLESS, "" }, { "virtual_gid_maps", IMPORT_NEEDLESS, "" },
 	{ "virtual_minimum_uid", IMPORT_NEEDLESS, "" },
 	{ "home_mailbox", IMPORT_NEEDLESS, "mail lies in the store" },
+	{ "mailbox_transport", IMPORT_NEEDLESS, "mail lies in the store" },
 	{ "mailbox_size_limit", IMPORT_NEEDLESS, "see store.default-quota and `posthorn user quota`" },
 	{ "virtual_mailbox_limit", IMPORT_NEEDLESS, "see store.default-quota and `posthorn user quota`" },
 	{ "dovecot_destination_recipient_limit", IMPORT_NEEDLESS, "" },
