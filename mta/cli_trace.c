@@ -27,7 +27,7 @@ static const struct cli_opt opts[] = {
 };
 
 /* Keys whose values name one message. */
-static const char *const id_keys[] = { "qid", "txn", "sid", "trace", "file" };
+static const char *const id_keys[] = { "qid", "txn", "sid", "trace", "file", "notice" };
 /* Keys whose values are addresses. */
 static const char *const address_keys[] = { "from", "to", "address", "user", "sender", "rcpt" };
 

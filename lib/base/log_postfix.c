@@ -197,7 +197,7 @@ put_delivery(struct buf *b, const struct event *e, const char *dsn, const char *
 	if (relay.n)
 		put_clean(b, relay);
 	else
-		buf_puts(b, field(e, "account") ? "local" : "none");
+		buf_puts(b, number(e, "account") ? "local" : "none");
 	buf_puts(b, ", delay=");
 	put_seconds(b, ms);
 	buf_puts(b, ", delays=0/0/0/");
@@ -214,7 +214,7 @@ put_delivery(struct buf *b, const struct event *e, const char *dsn, const char *
 static void
 put_sent(struct buf *b, const struct event *e)
 {
-	put_delivery(b, e, "2.0.0", "sent", field(e, "account") ? "delivered to mailbox" : "Ok");
+	put_delivery(b, e, "2.0.0", "sent", number(e, "account") ? "delivered to mailbox" : "Ok");
 }
 
 static void
@@ -242,6 +242,7 @@ static const struct row {
 	{ "submit.accepted", "pickup", put_pickup, put_queued },
 	{ "pickup.accepted", "pickup", put_pickup, put_queued },
 	{ "queue.delivered", "", put_sent, NULL },
+	{ "queue.sent", "", put_sent, NULL },
 	{ "queue.not_delivered", "", put_failed, NULL },
 	{ "queue.deleted", "qmgr", put_removed, NULL },
 };
@@ -263,7 +264,7 @@ agent(const struct event *e)
 {
 	struct str via = text(e, "via");
 
-	if (field(e, "account"))
+	if (number(e, "account"))
 		return "local";
 	return str_eq(via, STR("lmtp")) ? "lmtp" : str_eq(via, STR("pipe")) ? "pipe" : "smtp";
 }
