@@ -31,7 +31,6 @@ static struct {
 	size_t n;
 } peers;
 
-static struct metric resolved = METRIC_COUNTER("auth_resolves_total", NULL, "Addresses looked up");
 static struct metric renewed = METRIC_COUNTER("auth_renewals_total", NULL, "Tickets renewed");
 static struct metric dir_failed = METRIC_COUNTER("auth_directory_failures_total", NULL,
     "Questions that the directory database could not answer");
@@ -43,52 +42,20 @@ quota_of(const struct directory_account *a)
 	                                      : a->quota;
 }
 
-static void
-answer_failed(struct peer *p, const struct frame *f, int code)
+void
+authd_answer_failed(struct peer *p, const struct frame *f, int code, const char *why)
 {
 	struct wire_error we = { .code = code, .enhanced = STR("4.3.0"),
 		.text = STR("the directory cannot answer") };
 
 	if (code != -ENOENT && code != -EPROTO) {
 		metric_add(&dir_failed, 1);
-		LOG_ERROR("auth.directory", L_I64("code", code));
+		LOG_ERROR("auth.directory", L_I64("code", code), L_C("text", why));
 	}
 	chan_answer_error(p, f->id, f->type, &we);
 }
 
 /* ---- questions ---- */
-
-static void
-handle_resolve(struct peer *p, struct frame *f)
-{
-	struct resolve_answer ans = { 0 };
-	struct directory_account a;
-	struct resolve_request q;
-	struct buf b = { 0 };
-	int r = resolve_request_get(f->body, &q);
-
-	metric_add(&resolved, 1);
-	if (!r)
-		r = directory_resolve(authd.questions, q.address,
-		    service_settings(authd.service)->recipient_delimiter, &a, &ans.detail);
-	if (r < 0) {
-		answer_failed(p, f, r);
-		return;
-	}
-	ans.kind = r == DIRECTORY_NOT_LOCAL ? RESOLVE_NOT_LOCAL : RESOLVE_NO_USER;
-	ans.open = r != DIRECTORY_NOT_LOCAL;
-	if (r == DIRECTORY_ACCOUNT) {
-		ans.kind = a.state == AUTH_ACTIVE ? RESOLVE_ACCOUNT : RESOLVE_DISABLED;
-		ans.account = a.id;
-		ans.volume = a.volume;
-		ans.slot = account_slot(a.id);
-		ans.quota = quota_of(&a);
-		ans.address = str_c(a.address);
-	}
-	resolve_answer_put(&b, &ans);
-	chan_answer(p, f->id, f->type, &b, -1);
-	buf_done(&b);
-}
 
 static void
 handle_account(struct peer *p, struct frame *f)
@@ -102,7 +69,7 @@ handle_account(struct peer *p, struct frame *f)
 	if (!r)
 		r = directory_account(authd.questions, id, &a);
 	if (r) {
-		answer_failed(p, f, r);
+		authd_answer_failed(p, f, r, "");
 		return;
 	}
 	rec = (struct account_record){ .account = a.id, .generation = a.generation,
@@ -156,7 +123,7 @@ handle_renew(struct peer *p, struct frame *f)
 
 	metric_add(&renewed, 1);
 	if (auth_ask_get(f->body, &sealed)) {
-		answer_failed(p, f, -EPROTO);
+		authd_answer_failed(p, f, -EPROTO, "");
 		return;
 	}
 	why = renewable(p, sealed, &t, &a);
@@ -232,6 +199,9 @@ open_directory(const struct settings *st, struct err *e)
 		r = directory_configured(authd.changes, st->domains, st->n_domains, e);
 	if (!r)
 		r = directory_open(dir, &authd.questions, e);
+	if (!r)
+		r = authd_route_init(dir, st, e);
+	authd_route_paths(st, confinement.paths + 1, sizeof confinement.paths / sizeof *confinement.paths - 1);
 	return r;
 }
 
@@ -261,6 +231,7 @@ start(struct service *s, struct err *e)
 
 	authd.workers = workers_new(service_loop(s), n ? n : cores > 0 ? (unsigned)cores : 2,
 	    WAITING_MAX, e);
+	authd_route_start();
 	return authd.workers ? 0 : -EAGAIN;
 }
 
@@ -276,12 +247,14 @@ config(struct service *s, const struct settings *st)
 	penalty_max(authd.by_network, st->auth_delay_max_ms);
 	if (directory_configured(authd.questions, st->domains, st->n_domains, &e))
 		LOG_ERROR("auth.directory", L_C("text", e.text));
+	authd_route_config(st);
 	authd_tell(&all);
 }
 
 static void
 stopped(void *arg)
 {
+	authd_route_stop();
 	directory_close(&authd.questions);
 	directory_close(&authd.changes);
 	service_stopped(arg);
@@ -296,7 +269,7 @@ stop(struct service *s)
 }
 
 static const struct msg_handler handlers[] = {
-	{ MSG_AUTH_RESOLVE, "resolve", handle_resolve, 0 },
+	{ MSG_AUTH_RESOLVE, "resolve", authd_resolve, 0 },
 	{ MSG_AUTH_LOGIN, "login", authd_login, 0 },
 	{ MSG_AUTH_RENEW, "renew", handle_renew, 0 },
 	{ MSG_AUTH_ACCOUNT, "account", handle_account, 0 },

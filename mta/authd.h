@@ -1,6 +1,6 @@
 /*
- * What the files of authd share: authd.c (the service, resolve, records,
- * renewals), authd_login.c (log-ins), authd_admin.c (the admin's verbs).
+ * What the files of authd share: authd.c (the service, records, renewals),
+ * authd_route.c (resolve), authd_login.c (log-ins), authd_admin.c (the admin's verbs).
  */
 #ifndef MTA_AUTHD_H
 #define MTA_AUTHD_H
@@ -27,8 +27,19 @@ struct authd {
 extern struct authd authd;
 
 /* Handlers of messages. */
+void authd_resolve(struct peer *p, struct frame *f);
 void authd_login(struct peer *p, struct frame *f);
 void authd_admin(struct peer *p, struct frame *f);
+
+void authd_answer_failed(struct peer *p, const struct frame *f, int code, const char *why);
+/* Before files are closed to the process: the key of return paths and the tables. */
+int authd_route_init(const char *dir, const struct settings *st, struct err *e);
+/* Once the loop runs: tables are looked after. */
+void authd_route_start(void);
+void authd_route_config(const struct settings *st);
+void authd_route_stop(void);
+/* The folders that tables are in, into paths (room for n, ended by NULL). */
+void authd_route_paths(const struct settings *st, struct confine_path *paths, size_t n);
 
 /* Fills ans with a fresh ticket for the peer's channel; strings in *keep. */
 void authd_grant(struct peer *p, const struct directory_account *a, uint32_t rights,

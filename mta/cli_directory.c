@@ -115,3 +115,13 @@ cli_directory_change(struct cli *c, struct auth_admin q, const char *done)
 		cli_say(c, "%s %s", c->args[0], done);
 	return status;
 }
+
+struct str
+cli_directory_targets(struct cli *c)
+{
+	struct str all = STR_NULL;
+
+	for (size_t i = 1; i < c->n_args; i++)
+		all = arena_printf(c->arena, "%.*s%s%s", STR_ARG(all), i > 1 ? "," : "", c->args[i]);
+	return all;
+}

@@ -16,4 +16,7 @@ int cli_directory(struct cli *c, const struct auth_admin *q,
 /* A request about the verb's first argument; says "ARGUMENT done" when it worked. */
 int cli_directory_change(struct cli *c, struct auth_admin q, const char *done);
 
+/* The verb's arguments behind the first, joined by commas. */
+struct str cli_directory_targets(struct cli *c);
+
 #endif

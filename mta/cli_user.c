@@ -11,6 +11,10 @@ static const struct cli_opt passwd_opts[] = {
 	{ "password", OPT_STRING, "TEXT", "the password; only in a sandbox" },
 	{ 0 },
 };
+static const struct cli_opt forward_opts[] = {
+	{ "keep", OPT_FLAG, NULL, "store the mail too" },
+	{ 0 },
+};
 static const struct cli_opt delete_opts[] = {
 	{ "purge", OPT_FLAG, NULL, "remove the account's mail too" },
 	{ 0 },
@@ -78,6 +82,15 @@ user_quota(struct cli *c)
 		.quota = cli_opt_u64(c, "quota", AUTH_QUOTA_DEFAULT) };
 
 	return cli_directory_change(c, q, "has a new quota");
+}
+
+static int
+user_forward(struct cli *c)
+{
+	struct auth_admin q = { .op = AUTH_USER_FORWARD, .targets = cli_directory_targets(c),
+		.keep = cli_flag(c, "keep") };
+
+	return cli_directory_change(c, q, q.targets.n ? "is forwarded" : "is not forwarded any more");
 }
 
 static const struct cli_col columns[] = {
@@ -148,6 +161,8 @@ show_row(void *arg, const struct auth_row *r)
 	    r->quota == AUTH_QUOTA_DEFAULT ? " (default-quota)" : "");
 	cli_say(c, "account           %016llx", (unsigned long long)r->account);
 	cli_say(c, "volume, slot      %u, %u", r->volume, r->slot);
+	if (r->targets.n)
+		cli_say(c, "forwarded to      %.*s%s", STR_ARG(r->targets), r->keep ? " (and kept)" : "");
 	cli_say(c, "created           %s", created);
 	cli_say(c, "password changed  %s", changed);
 	if (!c->json)
@@ -166,6 +181,10 @@ show_row(void *arg, const struct auth_row *r)
 	json_u64(j, r->volume);
 	json_key(j, "slot");
 	json_u64(j, r->slot);
+	json_key(j, "forwarded_to");
+	json_str(j, r->targets);
+	json_key(j, "keep");
+	json_bool(j, r->keep);
 	json_key(j, "created");
 	json_str(j, str_c(created));
 	json_key(j, "password_changed");
@@ -193,6 +212,11 @@ const struct verb cli_user[] = {
 	    passwd_opts, user_passwd },
 	{ "user", "quota", "ADDRESS", "set the quota; without --quota the default-quota", &add_opts[1],
 	    user_quota },
+	{ "user", "forward", "ADDRESS [TARGET...]", "send the account's mail on, or stop that",
+	    forward_opts, user_forward,
+	    .more = "Without TARGET mail is stored again and sent on no more. A message from elsewhere "
+	            "goes on with a return path of ours (SRS).",
+	    .examples = "user forward user1@example.test user1@example.org --keep\n" },
 	{ "user", "suspend", "ADDRESS", "end the sessions; no log-in and no new mail", NULL,
 	    user_suspend },
 	{ "user", "resume", "ADDRESS", "undo suspend", NULL, user_resume },

@@ -27,7 +27,7 @@
 #include "mta/directory_private.h"
 
 #define APPLICATION_ID 0x50486469 /* "PHdi" */
-#define VERSION_NOW 1
+#define VERSION_NOW 2
 #define CHECK_BELOW (64 << 20) /* larger files are not read through at each start */
 
 static const char schema_1[] =
@@ -68,11 +68,24 @@ static const char schema_1[] =
     " purge INTEGER NOT NULL,"
     " deleted_ms INTEGER NOT NULL);";
 
+static const char schema_2[] =
+    "ALTER TABLE account ADD COLUMN forward INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE alias ("
+    " domain INTEGER NOT NULL REFERENCES domain(id) ON DELETE CASCADE,"
+    " local TEXT NOT NULL,"
+    " target TEXT NOT NULL,"
+    " created_ms INTEGER NOT NULL,"
+    " PRIMARY KEY (domain, local, target)) WITHOUT ROWID;"
+    "CREATE TABLE forward ("
+    " account INTEGER NOT NULL REFERENCES account(id) ON DELETE CASCADE,"
+    " target TEXT NOT NULL,"
+    " PRIMARY KEY (account, target)) WITHOUT ROWID;";
+
 /* upgrades[v] makes version v + 1 of version v. */
-static const char *const upgrades[VERSION_NOW] = { schema_1 };
+static const char *const upgrades[VERSION_NOW] = { schema_1, schema_2 };
 
 #define ACCOUNT_COLUMNS \
-	"a.id, a.generation, a.volume, a.state, a.quota, a.local || '@' || d.name"
+	"a.id, a.generation, a.volume, a.state, a.quota, a.local || '@' || d.name, a.forward"
 #define ACCOUNT_FROM " FROM account a JOIN domain d ON d.id = a.domain "
 #define OURS "(d.added OR d.configured)"
 
@@ -101,7 +114,8 @@ static const char *const sql[DS_MAX] = {
 	[DS_DOMAIN_UNCONFIGURE] = "UPDATE domain SET configured = 0 WHERE configured",
 	[DS_DOMAIN_DELETE] = "UPDATE domain SET added = 0 WHERE name = ?1 AND added",
 	[DS_DOMAIN_SWEEP] = "DELETE FROM domain WHERE NOT added AND NOT configured AND NOT EXISTS "
-	                    "(SELECT 1 FROM account a WHERE a.domain = domain.id)",
+	                    "(SELECT 1 FROM account a WHERE a.domain = domain.id) AND NOT EXISTS "
+	                    "(SELECT 1 FROM alias l WHERE l.domain = domain.id)",
 	[DS_DOMAIN_LIST] = "SELECT d.name, d.configured, d.created_ms, "
 	                   "(SELECT count(*) FROM account a WHERE a.domain = d.id), "
 	                   "(SELECT a.local || '@' || d.name FROM account a WHERE a.id = d.postmaster) "
@@ -128,6 +142,21 @@ static const char *const sql[DS_MAX] = {
 	[DS_BURIED] = "SELECT 1 FROM tombstone WHERE id = ?1 "
 	              "UNION ALL SELECT 1 FROM account WHERE id = ?1",
 	[DS_PURGED] = "SELECT id, volume, address FROM tombstone WHERE purge AND deleted_ms > ?1",
+	[DS_ALIAS_FIND] = "SELECT l.target FROM domain d JOIN alias l ON l.domain = d.id "
+	                  "WHERE d.name = ?1 AND l.local = ?2 AND " OURS " ORDER BY l.target",
+	[DS_ALIAS_ADD] = "INSERT INTO alias (domain, local, target, created_ms) "
+	                 "SELECT d.id, ?2, ?3, ?4 FROM domain d WHERE d.name = ?1 AND " OURS
+	                 " ON CONFLICT DO UPDATE SET created_ms = created_ms",
+	[DS_ALIAS_DELETE] = "DELETE FROM alias WHERE domain = (SELECT id FROM domain WHERE name = ?1) "
+	                    "AND local = ?2 AND (?3 = '' OR target = ?3)",
+	[DS_ALIAS_LIST] = "SELECT l.local || '@' || d.name, group_concat(l.target, ', '), "
+	                  "min(l.created_ms) FROM alias l JOIN domain d ON d.id = l.domain "
+	                  "WHERE ?1 = '' OR instr(l.local || '@' || d.name || ' ' || l.target, ?1) "
+	                  "GROUP BY l.domain, l.local ORDER BY d.name, l.local",
+	[DS_FORWARD_FIND] = "SELECT target FROM forward WHERE account = ?1 ORDER BY target",
+	[DS_FORWARD_ADD] = "INSERT OR IGNORE INTO forward (account, target) VALUES (?1, ?2)",
+	[DS_FORWARD_CLEAR] = "DELETE FROM forward WHERE account = ?1",
+	[DS_FORWARD_MODE] = "UPDATE account SET forward = ?2 WHERE id = ?1",
 	[DS_PASSWORD_SET] = "INSERT INTO credential (account, kind, hash, iterations, salt, "
 	                    "stored_key, server_key, changed_ms) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7) "
 	                    "ON CONFLICT (account, kind, label) DO UPDATE SET hash = excluded.hash, "
@@ -365,6 +394,7 @@ read_account(sqlite3_stmt *s, struct directory_account *ret)
 	ret->quota = sqlite3_column_type(s, 4) == SQLITE_NULL ? AUTH_QUOTA_DEFAULT
 	                                                      : (uint64_t)sqlite3_column_int64(s, 4);
 	copy_text(s, 5, ret->address, sizeof ret->address);
+	ret->forward = (unsigned)sqlite3_column_int(s, 6);
 	ret->hash[0] = '\0';
 }
 
@@ -377,7 +407,7 @@ one_account(struct directory *d, sqlite3_stmt *s, bool with_hash, struct directo
 	if (rc == SQLITE_ROW) {
 		read_account(s, ret);
 		if (with_hash)
-			copy_text(s, 6, ret->hash, sizeof ret->hash);
+			copy_text(s, 7, ret->hash, sizeof ret->hash);
 	}
 	if (s)
 		sqlite3_reset(s);
@@ -397,8 +427,8 @@ find(struct directory *d, enum directory_stmt which, const char *domain, struct 
 	return one_account(d, s, which == DS_FIND_LOGIN, ret);
 }
 
-static int
-is_local(struct directory *d, const char *domain)
+int
+directory_is_local(struct directory *d, const char *domain)
 {
 	sqlite3_stmt *s = directory_stmt(d, DS_IS_LOCAL);
 	int rc;
@@ -465,7 +495,7 @@ directory_resolve(struct directory *d, struct str address, struct str delimiters
 	if (r == -ENOENT && str_eq(local, STR("postmaster")))
 		r = postmaster(d, m.domain, ret);
 	if (r == -ENOENT) {
-		r = is_local(d, m.domain);
+		r = directory_is_local(d, m.domain);
 		return r < 0 ? r : r ? DIRECTORY_NO_USER : DIRECTORY_NOT_LOCAL;
 	}
 	if (r)

@@ -35,6 +35,7 @@ struct directory_account {
 	uint32_t volume;
 	enum auth_state state;
 	uint64_t quota;                     /* or AUTH_QUOTA_DEFAULT */
+	enum { DIRECTORY_FORWARD_NONE, DIRECTORY_FORWARD_KEEP, DIRECTORY_FORWARD_ONLY } forward;
 	char address[DIRECTORY_NAME_MAX + 1];
 	char hash[PASSWORD_HASH_MAX];       /* only from directory_login; "" without */
 };
@@ -46,6 +47,13 @@ enum directory_kind { DIRECTORY_ACCOUNT = 1, DIRECTORY_NO_USER, DIRECTORY_NOT_LO
  * negative; *ret_detail points into address. */
 int directory_resolve(struct directory *d, struct str address, struct str delimiters,
     struct directory_account *ret, struct str *ret_detail);
+/* Whether mail for the domain (lower case, A-labels) is ours: 1, 0, or negative. */
+int directory_is_local(struct directory *d, const char *domain);
+/* What an alias of the directory stands for (local empty: the catch-all), or what an
+ * account forwards to: addresses parted by commas, in a. 1, 0, or negative. */
+int directory_aliases(struct directory *d, const char *domain, struct str local, struct arena *a,
+    struct str *ret);
+int directory_forwards(struct directory *d, uint64_t account, struct arena *a, struct str *ret);
 /* The account that logs in under this name, with its hash; a name without domain
  * counts when there is one local domain. 0, -ENOENT, or another failure. */
 int directory_login(struct directory *d, struct str name, struct directory_account *ret);

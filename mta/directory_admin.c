@@ -19,6 +19,7 @@ struct verb_ctx {
 	bool tell;                        /* others must be told */
 	struct auth_changed *changed;
 	char *changed_name;
+	struct arena *rows;               /* of the row that is being made */
 	struct err *e;
 };
 
@@ -266,6 +267,15 @@ user_delete(struct verb_ctx *c)
 	return 0;
 }
 
+/* What the account forwards to; the text is in c->rows. */
+static void
+user_forwards(struct verb_ctx *c, struct auth_row *r)
+{
+	c->rows = arena_new(0);
+	if (c->rows)
+		directory_forwards(c->d, r->account, c->rows, &r->targets);
+}
+
 static void
 user_row(struct verb_ctx *c, sqlite3_stmt *s)
 {
@@ -277,12 +287,16 @@ user_row(struct verb_ctx *c, sqlite3_stmt *s)
 		.quota = sqlite3_column_type(s, 4) == SQLITE_NULL ? AUTH_QUOTA_DEFAULT
 		                                                  : (uint64_t)sqlite3_column_int64(s, 4),
 		.name = str_c((const char *)sqlite3_column_text(s, 5)),
-		.created_ms = (uint64_t)sqlite3_column_int64(s, 6),
-		.changed_ms = (uint64_t)sqlite3_column_int64(s, 7),
+		.keep = sqlite3_column_int(s, 6) == DIRECTORY_FORWARD_KEEP,
+		.created_ms = (uint64_t)sqlite3_column_int64(s, 7),
+		.changed_ms = (uint64_t)sqlite3_column_int64(s, 8),
 	};
 
 	r.slot = account_slot(r.account);
+	if (sqlite3_column_int(s, 6))
+		user_forwards(c, &r);
 	c->fn(c->arg, &r);
+	arena_free(&c->rows);
 }
 
 static int
@@ -451,10 +465,48 @@ domain_list(struct verb_ctx *c)
 	return r == -ENOENT ? 0 : r;
 }
 
+/* ---- aliases and forwards ---- */
+
+static int
+alias_add(struct verb_ctx *c)
+{
+	int r = directory_alias_add(c->d, &c->name, c->q->targets, c->e);
+
+	if (!r)
+		domains_changed(c);
+	return r;
+}
+
+static int
+alias_delete(struct verb_ctx *c)
+{
+	int r = directory_alias_delete(c->d, &c->name, c->q->targets, c->e);
+
+	if (!r)
+		domains_changed(c);
+	return r;
+}
+
+static int
+alias_list(struct verb_ctx *c)
+{
+	return directory_alias_list(c->d, c->q->name, c->fn, c->arg, c->e);
+}
+
+static int
+user_forward(struct verb_ctx *c)
+{
+	int r = directory_forward(c->d, c->account.id, c->q->targets, c->q->keep, c->e);
+
+	if (!r)
+		tell(c, c->account.state == AUTH_ACTIVE);
+	return r;
+}
+
 /* ---- the table ---- */
 
 enum { V_USER = 1 /* the name is an address */, V_DOMAIN = 2, V_LOAD = 4 /* of a user there is */,
-	V_WRITE = 8 };
+	V_WRITE = 8, V_ALIAS = 16 /* an address or @DOMAIN */ };
 
 static const struct {
 	int (*fn)(struct verb_ctx *c);
@@ -468,6 +520,10 @@ static const struct {
 	[AUTH_USER_SUSPEND] = { user_suspend, V_USER | V_LOAD | V_WRITE },
 	[AUTH_USER_RESUME] = { user_resume, V_USER | V_LOAD | V_WRITE },
 	[AUTH_USER_DELETE] = { user_delete, V_USER | V_LOAD | V_WRITE },
+	[AUTH_USER_FORWARD] = { user_forward, V_USER | V_LOAD | V_WRITE },
+	[AUTH_ALIAS_ADD] = { alias_add, V_ALIAS | V_WRITE },
+	[AUTH_ALIAS_LIST] = { alias_list, 0 },
+	[AUTH_ALIAS_DELETE] = { alias_delete, V_ALIAS | V_WRITE },
 	[AUTH_DOMAIN_ADD] = { domain_add, V_DOMAIN | V_WRITE },
 	[AUTH_DOMAIN_LIST] = { domain_list, 0 },
 	[AUTH_DOMAIN_DELETE] = { domain_delete, V_DOMAIN | V_WRITE },
@@ -476,6 +532,16 @@ static const struct {
 static int
 parse_name(struct verb_ctx *c, unsigned flags)
 {
+	struct str name = c->q->name;
+
+	if (flags & V_ALIAS && name.n && name.p[0] == '@') {
+		c->name.local[0] = '\0';
+		if (mailname_domain(str_skip(name, 1), c->name.domain))
+			return err_set(c->e, -EINVAL, "%.*s is no domain", STR_ARG(name));
+		return 0;
+	}
+	if (flags & V_ALIAS)
+		flags |= V_USER;
 	if (flags & V_USER && (mailname_parse(c->q->name, &c->name) || !c->name.domain[0]))
 		return err_set(c->e, -EINVAL, "%.*s is no address", STR_ARG(c->q->name));
 	if (flags & V_DOMAIN && mailname_domain(c->q->name, c->name.domain))

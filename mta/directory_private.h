@@ -14,6 +14,8 @@ enum directory_stmt {
 	DS_DOMAIN_SWEEP, DS_DOMAIN_LIST, DS_DOMAIN_COUNT, DS_DOMAIN_POSTMASTER,
 	DS_USER_ADD, DS_USER_LIST, DS_USER_SHOW, DS_USER_QUOTA, DS_USER_STATE, DS_USER_RAISE,
 	DS_USER_DELETE, DS_USER_BURY, DS_BURIED, DS_PURGED, DS_PASSWORD_SET,
+	DS_ALIAS_FIND, DS_ALIAS_ADD, DS_ALIAS_DELETE, DS_ALIAS_LIST,
+	DS_FORWARD_FIND, DS_FORWARD_ADD, DS_FORWARD_CLEAR, DS_FORWARD_MODE,
 	DS_MAX
 };
 
@@ -30,5 +32,16 @@ int directory_run(struct directory *d, sqlite3_stmt *s);
 /* A failure of SQLite's as a code and text. */
 int directory_fail(struct directory *d, struct err *e);
 void directory_bind_str(sqlite3_stmt *s, int i, struct str v);
+
+/* The changes of aliases and forwards, within a transaction (directory_alias.c). local
+ * empty: the domain's catch-all. 0, -ENOENT, or a failure with e. */
+int directory_alias_add(struct directory *d, const struct mailname *m, struct str targets,
+    struct err *e);
+int directory_alias_delete(struct directory *d, const struct mailname *m, struct str targets,
+    struct err *e);
+int directory_alias_list(struct directory *d, struct str part, directory_row_fn *fn, void *arg,
+    struct err *e);
+int directory_forward(struct directory *d, uint64_t account, struct str targets, bool keep,
+    struct err *e);
 
 #endif

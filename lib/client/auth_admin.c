@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-enum { T_OP = 1, T_NAME, T_PASSWORD, T_POSTMASTER, T_QUOTA, T_PURGE };
+enum { T_OP = 1, T_NAME, T_PASSWORD, T_POSTMASTER, T_QUOTA, T_PURGE, T_TARGETS, T_KEEP };
 
 void
 auth_admin_put(struct buf *b, const struct auth_admin *q)
@@ -14,6 +14,8 @@ auth_admin_put(struct buf *b, const struct auth_admin *q)
 	wire_str(b, T_POSTMASTER, q->postmaster);
 	wire_u64(b, T_QUOTA, q->quota);
 	wire_u64(b, T_PURGE, q->purge);
+	wire_str(b, T_TARGETS, q->targets);
+	wire_u64(b, T_KEEP, q->keep);
 }
 
 int
@@ -31,6 +33,8 @@ auth_admin_get(struct str body, struct auth_admin *ret)
 		case T_POSTMASTER: q.postmaster = f.v; break;
 		case T_QUOTA: q.quota = wire_int(&f); break;
 		case T_PURGE: q.purge = wire_int(&f) != 0; break;
+		case T_TARGETS: q.targets = f.v; break;
+		case T_KEEP: q.keep = wire_int(&f) != 0; break;
 		}
 	}
 	if (r < 0 || q.op < AUTH_USER_ADD || q.op >= AUTH_OP_MAX)
@@ -41,7 +45,8 @@ auth_admin_get(struct str body, struct auth_admin *ret)
 
 enum { T_ROW = 1 };
 enum { T_R_NAME = 1, T_R_ACCOUNT, T_R_GENERATION, T_R_VOLUME, T_R_SLOT, T_R_STATE, T_R_QUOTA,
-	T_R_CREATED, T_R_CHANGED, T_R_POSTMASTER, T_R_ACCOUNTS, T_R_CONFIGURED };
+	T_R_CREATED, T_R_CHANGED, T_R_POSTMASTER, T_R_ACCOUNTS, T_R_CONFIGURED, T_R_TARGETS,
+	T_R_KEEP };
 
 void
 auth_row_put(struct buf *b, const struct auth_row *r)
@@ -60,6 +65,8 @@ auth_row_put(struct buf *b, const struct auth_row *r)
 	wire_str(b, T_R_POSTMASTER, r->postmaster);
 	wire_u64(b, T_R_ACCOUNTS, r->accounts);
 	wire_u64(b, T_R_CONFIGURED, r->configured);
+	wire_str(b, T_R_TARGETS, r->targets);
+	wire_u64(b, T_R_KEEP, r->keep);
 	wire_end(b, at);
 }
 
@@ -84,6 +91,8 @@ row_get(struct str body, struct auth_row *ret)
 		case T_R_POSTMASTER: a.postmaster = f.v; break;
 		case T_R_ACCOUNTS: a.accounts = wire_int(&f); break;
 		case T_R_CONFIGURED: a.configured = wire_int(&f) != 0; break;
+		case T_R_TARGETS: a.targets = f.v; break;
+		case T_R_KEEP: a.keep = wire_int(&f) != 0; break;
 		}
 	}
 	if (r < 0)

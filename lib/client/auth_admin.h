@@ -21,6 +21,10 @@ enum auth_op {
 	AUTH_DOMAIN_ADD,     /* name, postmaster (may be empty) */
 	AUTH_DOMAIN_LIST,
 	AUTH_DOMAIN_DELETE,
+	AUTH_ALIAS_ADD,      /* name: an address or @DOMAIN; targets: a list of addresses */
+	AUTH_ALIAS_LIST,     /* name: empty, or part of an address */
+	AUTH_ALIAS_DELETE,   /* name; targets: those alone, empty: all */
+	AUTH_USER_FORWARD,   /* name; targets: empty: none any more; keep */
 	AUTH_OP_MAX
 };
 
@@ -34,11 +38,13 @@ struct auth_admin {
 	struct str postmaster; /* an account's address */
 	uint64_t quota;        /* bytes; 0: none; AUTH_QUOTA_DEFAULT */
 	bool purge;
+	struct str targets;    /* addresses, parted by commas */
+	bool keep;             /* forwarded mail is stored too */
 };
 
 enum auth_state { AUTH_ACTIVE = 0, AUTH_SUSPENDED = 1 };
 
-/* One line of an answer: an account, or a domain (account 0). */
+/* One line of an answer: an account, a domain or an alias (account 0). */
 struct auth_row {
 	struct str name;
 	uint64_t account, generation;
@@ -49,6 +55,8 @@ struct auth_row {
 	struct str postmaster; /* of a domain: the address, or empty */
 	uint64_t accounts;     /* of a domain */
 	bool configured;       /* the domain stands in the configuration */
+	struct str targets;    /* of an alias, or what an account forwards to */
+	bool keep;
 };
 
 void auth_admin_put(struct buf *b, const struct auth_admin *q);

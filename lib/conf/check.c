@@ -181,6 +181,44 @@ check_rest(struct parser *p)
 		conf_mistake(p, &start, true, "nothing is listened on: there is no listen block");
 }
 
+static bool
+has_table(const struct settings *s, struct str name)
+{
+	for (size_t i = 0; i < s->n_tables; i++)
+		if (str_ieq(s->tables[i].name, name))
+			return true;
+	return false;
+}
+
+static void
+check_tables(struct parser *p)
+{
+	const struct settings *s = p->s;
+	const struct { const char *key; const struct conf_names *names; } lists[] = {
+		{ "route.relay-recipients", &s->relay_recipients }, { "route.aliases", &s->aliases },
+		{ "route.virtual-aliases", &s->virtual_aliases }, { "route.transports", &s->transports },
+		{ "route.sender-relays", &s->sender_relays },
+	};
+
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		for (size_t k = 0; k < lists[i].names->n; k++)
+			if (!has_table(s, lists[i].names->v[k]))
+				conf_mistake(p, origin_of(p, lists[i].key), false, "there is no table '%.*s'",
+				    STR_ARG(lists[i].names->v[k]));
+	for (size_t i = 0; i < s->n_tables; i++) {
+		const struct conf_table *t = &s->tables[i];
+		struct conf_origin at = { .file = p->file, .line = 1, .col = 1 };
+		bool wants_path = t->type != CONF_TABLE_INLINE && t->type != CONF_TABLE_STATIC;
+
+		if (wants_path != (t->path.n > 0))
+			conf_mistake(p, &at, false, "table '%.*s' %s a path", STR_ARG(t->name),
+			    wants_path ? "needs" : "takes no");
+		if ((t->type == CONF_TABLE_SQLITE) != (t->query.n > 0))
+			conf_mistake(p, &at, false, "table '%.*s' %s a query", STR_ARG(t->name),
+			    t->query.n ? "takes no" : "needs");
+	}
+}
+
 static void
 keep_blocks(struct parser *p)
 {
@@ -209,5 +247,6 @@ conf_finish(struct parser *p)
 	check_nets(p);
 	check_listeners(p);
 	check_rest(p);
+	check_tables(p);
 	keep_blocks(p);
 }

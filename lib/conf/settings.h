@@ -71,6 +71,25 @@ struct conf_tls_policy {
 	unsigned min_version;       /* 0 TLS 1.2, 1 TLS 1.3 */
 };
 
+/* One `table NAME { ... }`: what an address, a domain or a name is looked up in. */
+enum conf_table_type { CONF_TABLE_INLINE, CONF_TABLE_FILE, CONF_TABLE_ALIASES, CONF_TABLE_REGEXP,
+	CONF_TABLE_SQLITE, CONF_TABLE_STATIC };
+struct conf_table {
+	struct str name;               /* lower case in references to it */
+	enum conf_table_type type;
+	struct str path;               /* of a file or database; or empty */
+	struct str query;              /* of SQLite */
+	struct str value;              /* of static */
+	struct str *entries;           /* of inline: "KEY VALUE" */
+	size_t n_entries;
+};
+
+/* A list of names: domains, or tables. */
+struct conf_names {
+	struct str *v;
+	size_t n;
+};
+
 struct settings {
 	struct arena *arena;
 	struct conf_origin *origin;    /* one per row of lib/conf/table.h */
@@ -190,6 +209,20 @@ struct settings {
 	enum conf_dns_validate dns_validate;
 	uint64_t dns_timeout_ms;           /* 20s: of a question */
 	unsigned dns_questions;            /* 2000 waiting at a time */
+
+	/* routing: see posthorn-tables(5) */
+	struct conf_table *tables;
+	size_t n_tables;
+	struct str relay_host;             /* a next hop; empty: the MX */
+	struct conf_names relay_domains;   /* ".example.test": every domain below it */
+	struct conf_names relay_recipients, alias_domains, aliases, virtual_aliases, transports,
+	    sender_relays;
+	struct str always_bcc;             /* empty: nobody */
+	unsigned alias_expansion_limit, alias_depth_limit; /* 1000 targets, 20 steps */
+	bool propagate_extensions;
+	bool srs;
+	struct str srs_domain;             /* empty: that of the forwarding address */
+	uint64_t srs_lifetime_ms;          /* 21d */
 
 	/* authd */
 	unsigned auth_threads;             /* hashing threads; 0: cores */

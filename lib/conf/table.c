@@ -11,6 +11,7 @@
 #define IN_LISTEN(field) offsetof(struct conf_listen, field)
 #define IN_HOP(field) offsetof(struct conf_next_hop, field)
 #define IN_POLICY(field) offsetof(struct conf_tls_policy, field)
+#define IN_TABLE(field) offsetof(struct conf_table, field)
 #define IN_TLS(field) offsetof(struct conf_tls_pair, field)
 #define N_OF(a) (sizeof(a) / sizeof *(a))
 #define KB 1024ull
@@ -33,6 +34,9 @@ const struct conf_block conf_blocks[] = {
 	    AT(next_hops), sizeof(struct conf_next_hop) },
 	{ "tls-policy", CONF_B_LIST, "DOMAIN", "TLS towards one domain or next hop; .example.org stands for every domain below it.",
 	    AT(tls_policies), sizeof(struct conf_tls_policy) },
+	{ "route", CONF_B_PLAIN, "", "Where mail goes." },
+	{ "table", CONF_B_LIST, "NAME", "Something to look addresses up in.",
+	    AT(tables), sizeof(struct conf_table) },
 	{ "spool", CONF_B_PLAIN, "", "The queue." },
 	{ "bounce", CONF_B_PLAIN, "", "Delivery reports to senders." },
 	{ "store", CONF_B_PLAIN, "", "The mail store." },
@@ -295,6 +299,63 @@ const struct conf_row conf_rows[] = {
 	    .since = "0.1", .reload = true },
 	{ "tls-policy", "min-version", CONF_T_CHOICE, IN_POLICY(min_version), "TLSv1.2", NULL,
 	    "The oldest version of TLS.", .words = "TLSv1.2|TLSv1.3", .since = "0.1", .reload = true },
+
+	/* route */
+	{ "route", "relay-host", CONF_T_TEXT, AT(relay_host), "", NULL,
+	    "Where mail for other domains goes, instead of the servers of each domain: HOST, HOST:PORT (its MX), [HOST] or [HOST]:PORT (no MX).",
+	    .since = "0.1", .reload = true },
+	{ "route", "relay-domains", CONF_T_TEXTS, AT(relay_domains), NULL, "none",
+	    "Domains whose mail is taken from anyone and sent on (backup MX). .example.org stands for every domain below it.",
+	    .since = "0.1", .reload = true },
+	{ "route", "relay-recipients", CONF_T_NAMES, AT(relay_recipients), NULL, "none",
+	    "Tables of the recipients in relay-domains (ADDRESS, @DOMAIN); others are refused. Without a table all are taken.",
+	    .since = "0.1", .reload = true },
+	{ "route", "aliases", CONF_T_NAMES, AT(aliases), NULL, "none",
+	    "Tables of aliases, looked up by local part; they may name commands, files and :include: lists.",
+	    .since = "0.1", .reload = true },
+	{ "route", "alias-domains", CONF_T_NAMES, AT(alias_domains), NULL, "all local domains",
+	    "The domains to which aliases applies.", .since = "0.1", .reload = true },
+	{ "route", "virtual-aliases", CONF_T_NAMES, AT(virtual_aliases), NULL, "none",
+	    "Tables that give addresses other addresses: by ADDRESS, by local part in alias-domains, by @DOMAIN. They come before accounts.",
+	    .since = "0.1", .reload = true },
+	{ "route", "transports", CONF_T_NAMES, AT(transports), NULL, "none",
+	    "Tables of next hops by ADDRESS, DOMAIN, .PARENT-DOMAIN and *.", .since = "0.1", .reload = true },
+	{ "route", "sender-relays", CONF_T_NAMES, AT(sender_relays), NULL, "none",
+	    "Tables of next hops by the sender's ADDRESS or @DOMAIN, in place of relay-host.",
+	    .since = "0.1", .reload = true },
+	{ "route", "always-bcc", CONF_T_MAILBOX, AT(always_bcc), "none", NULL,
+	    "An address that gets a copy of every message.", .since = "0.1", .reload = true },
+	{ "route", "alias-expansion-limit", CONF_T_NUMBER, AT(alias_expansion_limit), "1000", NULL,
+	    "How many deliveries one recipient may become.", .min = 1, .max = 1000, .since = "0.1", .reload = true },
+	{ "route", "alias-depth-limit", CONF_T_NUMBER, AT(alias_depth_limit), "20", NULL,
+	    "How many aliases may stand behind one another.", .min = 1, .max = 50, .since = "0.1", .reload = true },
+	{ "route", "propagate-extensions", CONF_T_SWITCH, AT(propagate_extensions), "on", NULL,
+	    "Whether the detail of user+detail is carried to what a virtual alias stands for.",
+	    .since = "0.1", .reload = true },
+	{ "route", "srs", CONF_T_SWITCH, AT(srs), "on", NULL,
+	    "Whether mail that is forwarded to other servers gets a return path of ours (SRS), so that SPF holds and bounces find back.",
+	    .since = "0.1", .reload = true },
+	{ "route", "srs-domain", CONF_T_TEXT, AT(srs_domain), "", NULL,
+	    "The domain of such return paths, one of ours; without it, that of the address that forwards.",
+	    .since = "0.1", .reload = true },
+	{ "route", "srs-lifetime", CONF_T_TIME, AT(srs_lifetime_ms), "21d", NULL,
+	    "How long such a return path can be used.",
+	    .min = DAY, .max = 366 * DAY, .since = "0.1", .reload = true },
+
+	/* table NAME */
+	{ "table", "type", CONF_T_CHOICE, IN_TABLE(type), "inline", NULL,
+	    "inline: the entries here; file: lines of KEY and VALUE; aliases: a file as aliases(5) has it; regexp: a file of /PATTERN/ VALUE; sqlite: a query; static: one value for every key.",
+	    .words = "inline|file|aliases|regexp|sqlite|static", .since = "0.1", .reload = true },
+	{ "table", "path", CONF_T_FILE, IN_TABLE(path), "none", NULL,
+	    "The file, which is read anew when it changes, or the database.", .since = "0.1", .reload = true },
+	{ "table", "query", CONF_T_TEXT, IN_TABLE(query), "", NULL,
+	    "What SQLite is asked; %s is the key, %u and %d its local part and domain.",
+	    .since = "0.1", .reload = true },
+	{ "table", "value", CONF_T_TEXT, IN_TABLE(value), "", NULL,
+	    "The value of a static table.", .since = "0.1", .reload = true },
+	{ "table", "entry", CONF_T_TEXTS, IN_TABLE(entries), NULL, "none",
+	    "KEY and VALUE of an inline table, parted by blanks. May be given several times.",
+	    .since = "0.1", .reload = true },
 
 	/* spool */
 	{ "spool", "segment-size", CONF_T_SIZE, AT(spool_segment_size), "64M", NULL,

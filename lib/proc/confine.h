@@ -39,7 +39,7 @@ struct confine_spec {
 	enum confine_kind kind;
 	unsigned max_fds;         /* RLIMIT_NOFILE; 0: 65,536 or what is allowed */
 	/* Filled by init for kinds with files; ends with path NULL. */
-	struct confine_path paths[8];
+	struct confine_path paths[32];
 	/* Runs first: loads what cannot be loaded later (character set
 	 * converters). The time zone and OpenSSL's providers and error texts are
 	 * loaded for everybody. May be NULL. */
