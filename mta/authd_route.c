@@ -43,9 +43,9 @@ note_table(void *arg, const struct table_note *n)
 {
 	if (n->failed) {
 		metric_add(&bad_tables, 1);
-		LOG_ERROR("route.table", L_STR("table", n->name), L_C("text", n->text));
+		LOG_ERROR("routing.table", L_STR("table", n->name), L_C("text", n->text));
 	} else if (n->path.n) {
-		LOG_INFO("route.table_read", L_STR("table", n->name), L_STR("file", n->path),
+		LOG_INFO("routing.table_read", L_STR("table", n->name), L_STR("file", n->path),
 		    L_U64("entries", n->entries));
 	}
 }
@@ -83,7 +83,7 @@ authd_resolve(struct peer *p, struct frame *f)
 	metric_add(&lookups, r->lookups);
 	if (r->loop) {
 		metric_add(&loops, 1);
-		LOG_WARN("route.loop", L_STR("address", str_head(q.address, 256)));
+		LOG_WARN("routing.loop", L_STR("address", str_head(q.address, 256)));
 	}
 	if (code) {
 		metric_add(&failures, 1);
@@ -189,7 +189,7 @@ void
 authd_route_config(const struct settings *st)
 {
 	if (load(st))
-		LOG_ERROR("route.table", L_C("text", "no memory: the old tables stay"));
+		LOG_ERROR("routing.table", L_C("text", "no memory: the old tables stay"));
 }
 
 void

@@ -365,8 +365,8 @@ test_open(void **st)
 		const char *sql;
 		int want;
 	} t[] = {
-		{ "PRAGMA user_version = 2", -ENOTSUP },
-		{ "PRAGMA user_version = 1; PRAGMA application_id = 1", -EBADMSG },
+		{ "PRAGMA user_version = 3", -ENOTSUP },
+		{ "PRAGMA user_version = 2; PRAGMA application_id = 1", -EBADMSG },
 		{ "PRAGMA application_id = 1346921577", 0 },
 	};
 	struct directory_account a;
