@@ -207,9 +207,9 @@ question_done(struct question *q, const struct dns_answer *v)
 	req->v[q - req->q] = answer_keep(req->arena, v);
 	metric_add(&by_status[v->status], 1);
 	if (v->status == DNS_BOGUS)
-		LOG_WARN("dns.bogus", L_S("name", q->name), L_U64("type", q->type), L_S("why", v->why));
+		LOG_WARN("dns.bogus", L_STR("name", q->name), L_U64("type", q->type), L_STR("why", v->why));
 	else if (v->status == DNS_FAILED)
-		LOG_DEBUG("dns.failed", L_S("name", q->name), L_U64("type", q->type), L_S("why", v->why));
+		LOG_DEBUG("dns.failed", L_STR("name", q->name), L_U64("type", q->type), L_STR("why", v->why));
 	if (--req->left == 0 && !req->starting)
 		request_answer(req);
 }
@@ -363,7 +363,7 @@ probe_answered(void *arg, const struct dns_answer *v)
 	(void)arg;
 	loop_timer_clear(dnsd.loop, &dnsd.probe_timer);
 	if (v->secure) {
-		LOG_INFO("dns.validating");
+		LOG_INFO("dns.validating", L_C("from", "now on"));
 		use(dnsd.validating);
 		source_retire(&dnsd.plain);
 		probe_over();
@@ -403,7 +403,7 @@ log_servers(const struct settings *c)
 
 	for (size_t i = 0; i < spec.servers.n; i++)
 		buf_printf(&b, "%s%.*s", i ? ", " : "", STR_ARG(spec.servers.v[i]));
-	LOG_INFO("dns.servers", L_S("servers", b.n ? buf_view(&b) : STR("those of the root")),
+	LOG_INFO("dns.servers", L_STR("servers", b.n ? buf_view(&b) : STR("those of the root")),
 	    L_C("from", c->n_dns_servers ? "settings" : RESOLV_CONF));
 	buf_done(&b);
 }

@@ -15,4 +15,5 @@ static const struct confine_call calls[] = {
 	ALLOW(bind), ALLOW(connect),
 };
 
-const struct confine_table confine_resolve = { calls, sizeof calls / sizeof *calls, .chroot = true };
+const struct confine_table confine_resolve = { calls, sizeof calls / sizeof *calls, .chroot = true,
+	.connects = true };
