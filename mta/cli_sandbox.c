@@ -29,6 +29,7 @@ struct sandbox {
 	unsigned base_port;
 	const char *domain;
 	bool proxy, ipv6;
+	const char *dns; /* ADDRESS:PORT of a name server; NULL: the system's */
 };
 
 static int
@@ -158,6 +159,8 @@ config_text(struct sandbox *sb, struct buf *b)
 	    "smtp { sessions unlimited sessions-per-address unlimited }\n"
 	    "imap { sessions unlimited sessions-per-user unlimited }\n"
 	    "tls { certificate cert.pem key key.pem }\n", sb->dir, sb->domain, sb->domain);
+	if (sb->dns)
+		buf_printf(b, "dns { server \"%s\" validate off }\n", sb->dns);
 	for (size_t i = 0; i < conf_n_listen_kinds; i++) {
 		const struct conf_listen_kind *k = &conf_listen_kinds[i];
 
@@ -227,6 +230,7 @@ static int
 sandbox(struct cli *c)
 {
 	struct sandbox sb = { .c = c, .ipv6 = has_ipv6(), .proxy = cli_flag(c, "proxy"),
+		.dns = cli_opt(c, "dns"),
 		.domain = cli_opt(c, "domain") ? cli_opt(c, "domain") : "example.test" };
 	uint64_t base = cli_opt_u64(c, "base-port", 10000);
 	struct buf b = { 0 };
@@ -236,6 +240,8 @@ sandbox(struct cli *c)
 		return cli_fail(c, CLI_USAGE, "--base-port must be between 1000 and 64000");
 	if (!conf_is_name(str_c(sb.domain)))
 		return cli_fail(c, CLI_USAGE, "'%s' is not a domain name", sb.domain);
+	if (sb.dns && !conf_is_server(str_c(sb.dns)))
+		return cli_fail(c, CLI_USAGE, "--dns: '%s' is not ADDRESS:PORT", sb.dns);
 	sb.base_port = (unsigned)base;
 	r = open_dir(&sb);
 	if (r)
@@ -262,6 +268,7 @@ static const struct cli_opt sandbox_opts[] = {
 	{ "base-port", OPT_NUMBER, "N", "listen on N + the well-known ports (default 10000)" },
 	{ "proxy", OPT_FLAG, NULL, "expect the PROXY protocol on every port" },
 	{ "domain", OPT_STRING, "D", "the domain that is served (default example.test)" },
+	{ "dns", OPT_STRING, "ADDRESS:PORT", "a name server of the sandbox's own, without DNSSEC" },
 	{ 0 },
 };
 

@@ -38,6 +38,7 @@
  * queued 1, maild and relayd 2, mimed and authd 3. */
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
+	{ ROLE_DNSD, "mta", false, false, 3 },
 	{ ROLE_MIMED, "mta", false, false, 3 },
 	{ ROLE_MAILD, "maildir", false, true, 2 },
 	{ ROLE_RELAYD, "mta", false, false, 2 },

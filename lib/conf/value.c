@@ -716,6 +716,12 @@ conf_value_put(struct buf *out, const void *base, const struct conf_row *row)
 }
 
 bool
+conf_is_server(struct str text)
+{
+	return is_address(text) || is_endpoint(text);
+}
+
+bool
 conf_type_repeats(enum conf_type t)
 {
 	return t == CONF_T_NAMES || t == CONF_T_TEXTS || t == CONF_T_SERVERS;

@@ -57,6 +57,8 @@ void conf_value_put(struct buf *out, const void *base, const struct conf_row *ro
 
 /* What stands for a secret where it is not shown. */
 #define CONF_HIDDEN "\"(hidden)\""
+/* Whether text is what CONF_T_SERVERS takes as one server. */
+bool conf_is_server(struct str text);
 /* Whether a setting of this type may be given several times, each adding to a list. */
 bool conf_type_repeats(enum conf_type t);
 /* Whether the row's value is such a list and has nothing in it. */

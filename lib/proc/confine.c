@@ -35,6 +35,7 @@ static const struct confine_table *const tables[] = {
 	[CONFINE_FRONT] = &confine_front,
 	[CONFINE_STORE] = &confine_store,
 	[CONFINE_PURE] = &confine_pure,
+	[CONFINE_RESOLVE] = &confine_resolve,
 	[CONFINE_RELAY] = &confine_relay,
 };
 

@@ -27,6 +27,7 @@ enum confine_kind {
 	CONFINE_FRONT,  /* accepts network sessions, opens no files */
 	CONFINE_STORE,  /* files under its paths, threads, no network */
 	CONFINE_PURE,   /* computes on descriptors it is given: no files, no network */
+	CONFINE_RESOLVE, /* asks name servers: no files, no listening */
 	CONFINE_RELAY,  /* connects to other servers over TCP: no files, no listening */
 };
 

@@ -139,7 +139,7 @@ class User:
 class House:
     """One instance; see the head of this file."""
 
-    def __init__(self, build=None, domain='example.test', proxy=False, **settings):
+    def __init__(self, build=None, domain='example.test', proxy=False, dns=None, **settings):
         self.build, self.domain = build or build_folder(), domain
         self.root = tempfile.mkdtemp(prefix='ph')
         self.dir = self.root + '/i'
@@ -150,7 +150,8 @@ class House:
                         'second_deadlock_stack=1')
         os.chmod(self.root, 0o711)
         args = ['sandbox', self.dir, '--base-port', str(self.ports.base), '--domain', domain]
-        self.run(*args, *(['--proxy'] if proxy else []), instance=False)
+        args += (['--proxy'] if proxy else []) + (['--dns', dns.address] if dns else [])
+        self.run(*args, instance=False)
         os.chmod(self.dir, 0o711)
         self.set('spool', 'segment-size', '1M')
         self.set('spool', 'min-free', '4M')
