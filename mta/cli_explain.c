@@ -264,8 +264,11 @@ explain_rcpt(struct explain *x, const char *to)
 		return 0;
 	}
 	rc = resolve_ask(x->authd, p.text, x->sender, x->c->arena, &r, &e);
-	if (rc)
-		return cli_fail_err(x->c, rc, &e);
+	if (rc) {
+		x->refused = true;
+		say(x, "recipient", p.text, "451 4.3.0", "cannot be looked up now: %s", e.text);
+		return 0;
+	}
 	if (!resolve_deliveries(&r) || (!r.open && !x->may_relay)) {
 		refuse_rcpt(x, p.text, &r);
 		return 0;

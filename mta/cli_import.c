@@ -1,5 +1,6 @@
 /* posthorn import postfix DIR: a Postfix configuration as one of this system. */
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 
 #include "mta/cli_tables.h"
@@ -22,6 +23,17 @@ make_folders(struct cli *c, const char *out)
 			return cli_fail(c, CLI_FAILED, "cannot make the folder %s: %s", path, strerror(errno));
 	}
 	return 0;
+}
+
+/* Without symbolic links and absolute: tables name files in it. */
+static const char *
+real_path(struct cli *c, const char *path)
+{
+	char *p = realpath(path, NULL);
+	const char *copy = p ? arena_dup(c->arena, str_c(p)).p : NULL;
+
+	free(p);
+	return copy;
 }
 
 static int
@@ -80,6 +92,8 @@ run_import(struct cli *c)
 	rc = read_config(c, m);
 	if (!rc)
 		rc = make_folders(c, m->out);
+	if (!rc && !(m->out = real_path(c, m->out)))
+		rc = cli_fail(c, CLI_FAILED, "cannot use the folder: %s", strerror(errno));
 	if (!rc && import_rules(m, &e))
 		rc = cli_fail(c, CLI_FAILED, "%s", e.text);
 	if (!rc)

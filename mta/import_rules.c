@@ -179,6 +179,45 @@ rows_text(struct buf *b, const struct import_map *map)
 		buf_printf(b, "%.*s\t%.*s\n", STR_ARG(map->rows[i].key), STR_ARG(map->rows[i].value));
 }
 
+/* Lists that an aliases file includes are copied beside it, where authd may read them, and
+ * named there. */
+static void
+copy_includes(struct import *m, const char *param, struct str text, struct buf *out)
+{
+	static const struct str word = STR_INIT(":include:");
+	struct err e = { 0 };
+	ptrdiff_t at;
+
+	while ((at = str_ifind(text, word)) >= 0) {
+		struct str path = str_skip(text, (size_t)at + word.n), list;
+		const char *name;
+		size_t n = 0;
+
+		while (n < path.n && !ascii_isspace(path.p[n]) && path.p[n] != ',' && path.p[n] != '"')
+			n++;
+		path.n = n;
+		buf_str(out, str_head(text, (size_t)at + word.n));
+		text = str_skip(text, (size_t)at + word.n + n);
+		name = base_name(m, path);
+		if (import_file(m, arena_cstr(m->arena, path), &list, &e) || import_table(m, name, list, &e)) {
+			import_say(m, param, IMPORT_LOST, "the included list %.*s: %s", STR_ARG(path), e.text);
+			buf_str(out, path);
+		} else {
+			buf_printf(out, "%s/tables/%s", m->out, name);
+		}
+	}
+	buf_str(out, text);
+}
+
+static bool
+has_includes(struct import *m, const struct import_map *map)
+{
+	for (size_t i = 0; map->kind == IMPORT_MAP_ALIASES && i < map->n; i++)
+		if (str_ifind(map->rows[i].value, STR(":include:")) >= 0)
+			return true;
+	return false;
+}
+
 /* A table block for the map; its name, or NULL when it cannot be had (told already). */
 static const char *
 put_table(struct import *m, const char *param, struct str spec, const struct import_map *map,
@@ -196,7 +235,7 @@ put_table(struct import *m, const char *param, struct str spec, const struct imp
 		buf_puts(&m->conf, " }\n");
 		return name;
 	}
-	if (!str_eq(map->type, STR("inline")) && stays(m, map->name)) {
+	if (!str_eq(map->type, STR("inline")) && stays(m, map->name) && !has_includes(m, map)) {
 		buf_printf(&m->conf, "table %s { type %s path ", name, type);
 		conf_quote(&m->conf, map->name);
 		buf_puts(&m->conf, " }\n");
@@ -205,7 +244,7 @@ put_table(struct import *m, const char *param, struct str spec, const struct imp
 	if (str_eq(map->type, STR("inline")))
 		rows_text(&b, map);
 	else if (!import_file(m, arena_cstr(m->arena, map->name), &text, e))
-		buf_str(&b, text);
+		copy_includes(m, param, text, &b);
 	if (import_table(m, name, buf_view(&b), e)) {
 		import_say(m, param, IMPORT_LOST, "%.*s: %s", STR_ARG(spec), e->text);
 		name = NULL;

@@ -56,7 +56,8 @@ FILES = {
     'transport': 'special.test smtp:[10.0.0.9]:2600\n',
     'transport.re': '/^re-.*@/ smtp:[10.0.0.7]:25\n',
     'sender_relay': 'news@isp.test [news.test]:587\n',
-    'aliases': 'root: user1\nprog: "|/bin/cat"\n',
+    'aliases': 'root: user1\nprog: "|/bin/cat"\nlist: ":include:DIR/members", :include:DIR/none\n',
+    'members': 'user1\n',
     'sasl': '[smarthost.test]:submission me:se:cret\n',
 }
 
@@ -100,6 +101,10 @@ def test_what_comes_out(house, postfix):
     assert open(out + '/secrets/1').read() == 'se:cret'
     assert stat.S_IMODE(os.stat(out + '/secrets/1').st_mode) == 0o600
     assert stat.S_IMODE(os.stat(out + '/secrets').st_mode) == 0o700
+    aliases = open('%s/tables/%s' % (out, re.search(r'(?m)^\taliases (.*)$', conf).group(1))).read()
+    copied, gone = re.findall(r':include:([^",\s]+)', aliases)
+    assert copied.startswith(os.path.realpath(out) + '/tables/members-') and open(copied).read() == 'user1\n'
+    assert gone == postfix + '/none' and any('/none' in r for r in report['report'])
     accounts = open(out + '/accounts').read()
     assert "user add 'box1@vbox.test'" in accounts and os.access(out + '/accounts', os.X_OK)
     lost = [r for r in report['report'] if r.startswith('NOT CARRIED')]
