@@ -121,7 +121,7 @@ CASES = [(ip, 'someone@outside.test', r) for ip in (OURS, STRANGER) for r in RCP
 
 
 class Sink(socketserver.ThreadingTCPServer):
-    """Takes all mail."""
+    """Takes all mail, or answers one command in its own way."""
     allow_reuse_address = daemon_threads = True
 
     class Talk(socketserver.StreamRequestHandler):
@@ -135,15 +135,17 @@ class Sink(socketserver.ThreadingTCPServer):
                     for text in self.rfile:
                         if text == b'.\r\n':
                             break
-                self.say('221 bye' if word == b'QUIT' else '250 sink')
+                self.say('221 bye' if word == b'QUIT' else self.server.answer if word == self.server.word else
+                         '250 sink')
                 if word == b'QUIT':
                     return
 
         def say(self, line):
             self.wfile.write(line.encode() + b'\r\n')
 
-    def __init__(self):
+    def __init__(self, word=b'', answer=''):
         super().__init__(('127.0.0.1', 0), self.Talk)
+        self.word, self.answer = word, answer
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, daemon=True).start()
 

@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from conftest import wait_for
+from test_import_side_by_side import Sink
 
 HEAD = r'(?m)^[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d:\d\d mail\.example\.test postfix/%s\[\d+\]: '
 
@@ -97,3 +98,28 @@ def test_local_mail(house):
     for program, line in (('pickup', qid + r': uid=0 from=<user1@example\.test>$'),
                           ('qmgr', qid + r': from=<user1@example\.test>, size=\d+, nrcpt=1 \(queue active\)$')):
         wait_for(line, lambda: re.search(HEAD % program + line, house.log()), 5)
+
+
+def test_relayed(house):
+    """What another server took, and what it refused for good."""
+    sink, refusing = Sink(), Sink(b'RCPT', '550 5.7.1 not here')
+    house.set('log', 'style', 'both')
+    house.set('relay', 'tls', 'off')
+    house.add('table ways { type inline entry "elsewhere.test smtp:[127.0.0.1]:%d" '
+              'entry "refusing.test smtp:[127.0.0.1]:%d" }' % (sink.port, refusing.port))
+    house.add('route { transports ways }')
+    house.stop()
+    house.start()
+    user = house.user('user1')
+    qid = house.run('send', '--from', user, '--to', 'a@elsewhere.test', '--to', 'b@refusing.test',
+                    '--subject', 'x', input='x\n').stdout.strip().upper()
+    for line in (qid + r': to=<a@elsewhere\.test>, relay=\S+, delay=[\d.]+, delays=[\d./]+, dsn=[\d.]+, status=sent \(',
+                 qid + r': to=<b@refusing\.test>, relay=\S+, delay=[\d.]+, delays=[\d./]+, dsn=5\.7\.1, '
+                 r'status=bounced \(550 '):
+        wait_for(line, lambda: re.search(HEAD % 'smtp' + line, house.log()))
+    house.wait_stored(user, 1)
+    events = [r['event'] for r in house.json('trace', qid)]
+    assert 'queue.sent' in events and 'queue.not_delivered' in events and 'queue.notified' in events
+    for s in (sink, refusing):
+        s.shutdown()
+        s.server_close()
