@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <poll.h>
 #include <pwd.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -16,12 +17,15 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/client/control.h"
 #include "mta/cli_private.h"
 #include "mta/cli_tables.h"
 #include "mta/master.h"
+#include "mta/resolver.h"
 
 #define DAYS_LEFT 14
+#define DNS_WAIT_MS 5000
 
 struct check {
 	struct cli *c;
@@ -232,6 +236,75 @@ check_ports(struct check *k)
 	}
 }
 
+/* ---- the DNS ---- */
+
+struct dns_found {
+	bool come;
+	struct dns_answer v; /* status and secure alone */
+};
+
+static void
+dns_came(void *arg, const struct dns_answer *v)
+{
+	struct dns_found *f = arg;
+
+	f->come = true;
+	f->v.status = v->status;
+	f->v.secure = v->secure;
+}
+
+/* Asks about the root, for a few seconds. */
+static struct dns_found
+ask_root(struct resolver *r, uint16_t type)
+{
+	struct dns_found f = { 0 };
+	struct resolver_ask k = { .fn = dns_came, .arg = &f };
+	struct pollfd p = { .fd = resolver_fd(r), .events = POLLIN };
+	uint64_t end = clock_ms() + DNS_WAIT_MS, now;
+
+	if (resolver_ask(r, &k, STR("."), type))
+		return f;
+	while (!f.come && (now = clock_ms()) < end)
+		if (poll(&p, 1, (int)(end - now)) > 0)
+			resolver_process(r);
+	resolver_cancel(&k);
+	return f;
+}
+
+static void
+check_dns(struct check *k)
+{
+	struct str system[RESOLVER_SERVERS];
+	struct resolver_list list = { system, 0 };
+	struct resolver_spec spec;
+	struct resolver *r;
+	struct dns_found f = { 0 };
+	struct err e;
+
+	list.n = resolver_system_servers("/etc/resolv.conf", k->c->arena, system);
+	resolver_root_keys();
+	spec = resolver_spec_of(k->c->settings, list);
+	spec.validate = false;
+	r = resolver_new(&spec, &e);
+	if (r)
+		f = ask_root(r, DNS_NS);
+	if (!r)
+		wrong(k, "dns", str_c(arena_cstr(k->c->arena, str_c(e.text))));
+	else if (!f.come || f.v.status == DNS_FAILED)
+		warn(k, "dns", STR("no name server answers: mail for other domains waits"));
+	else
+		good(k, "dns", STR("name servers answer"));
+	resolver_free(&r);
+	if (!f.come || f.v.status == DNS_FAILED || spec.anchors.n ||
+	    k->c->settings->dns_validate == CONF_VALIDATE_OFF)
+		return;
+	spec.validate = true;
+	r = resolver_new(&spec, &e);
+	if (r && !ask_root(r, DNS_DNSKEY).v.secure)
+		warn(k, "dnssec", STR("the name servers do not hand on what validation takes: DANE is off"));
+	resolver_free(&r);
+}
+
 static int
 check(struct cli *c)
 {
@@ -254,6 +327,7 @@ check(struct cli *c)
 	for (size_t i = 0; i < s->n_tls; i++)
 		check_certificate(&k, &s->tls[i]);
 	check_ports(&k);
+	check_dns(&k);
 	cli_table_end(&k.table);
 	cli_say(c, "%u errors, %u warnings", k.errors, k.warnings);
 	return k.errors ? CLI_FAILED : CLI_OK;

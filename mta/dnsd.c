@@ -29,7 +29,6 @@
 #define PROBE_MS 3000         /* the first one, for which requests wait */
 #define PROBE_AGAIN_MS 15000  /* doubled up to PROBE_AGAIN_MAX_MS */
 #define PROBE_AGAIN_MAX_MS 600000
-#define DNSKEY 48
 
 #define QUESTIONS(status)                                                                          \
 	METRIC_COUNTER("dns_questions_total", "status=\"" status "\"", "Questions by the status of their answers")
@@ -386,7 +385,7 @@ probe(void *arg)
 {
 	(void)arg;
 	dnsd.probe.fn = probe_answered;
-	if (resolver_ask(dnsd.validating->r, &dnsd.probe, STR("."), DNSKEY))
+	if (resolver_ask(dnsd.validating->r, &dnsd.probe, STR("."), DNS_DNSKEY))
 		probe_again("out of memory");
 	else
 		loop_timer(dnsd.loop, &dnsd.probe_timer, dnsd.probed ? 4 * PROBE_MS : PROBE_MS, probe_late, NULL);

@@ -320,7 +320,7 @@ static const struct {
 } types[] = {
 	{ "A", DNS_A }, { "NS", DNS_NS }, { "CNAME", DNS_CNAME }, { "SOA", DNS_SOA }, { "PTR", DNS_PTR },
 	{ "MX", DNS_MX }, { "TXT", DNS_TXT }, { "AAAA", DNS_AAAA }, { "SRV", DNS_SRV },
-	{ "TLSA", DNS_TLSA },
+	{ "DNSKEY", DNS_DNSKEY }, { "TLSA", DNS_TLSA },
 };
 
 uint16_t

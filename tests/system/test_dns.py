@@ -138,3 +138,13 @@ def test_a_killed_dnsd(dns, asked):
     asked.kill('dnsd')
     asked.wait_ready()
     assert ask(asked, 'a.example.org')['status'] == 'ok'
+
+
+def test_check_tells_of_servers(dns, make_house):
+    house = make_house(start=False, dns=dns)
+    dns.add('', 'NS', 'ns.example.test')
+    assert 'name servers answer' in house.run('check', check=False).stdout
+    dns.misbehave('', 'servfail')
+    assert 'no name server answers' in house.run('check', check=False).stdout
+    house.set('dns', 'record', '"rubbish"')
+    assert 'cannot be used' in house.run('check', check=False).stdout
