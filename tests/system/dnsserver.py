@@ -46,16 +46,27 @@ class DnsServer:
     def __init__(self):
         self.records, self.names = collections.defaultdict(list), set()
         self.bad, self.asked = {}, []
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.bind(('127.0.0.1', 0))
+        self.udp, self.tcp = self.sockets()
         self.port = self.udp.getsockname()[1]
-        self.tcp = socket.socket()
-        self.tcp.bind(('127.0.0.1', self.port))
-        self.tcp.listen(32)
         self.address = '127.0.0.1:%d' % self.port
         self.running = True
         for run in (self.serve_udp, self.serve_tcp):
             threading.Thread(target=run, daemon=True).start()
+
+    @staticmethod
+    def sockets():
+        """A UDP and a listening TCP socket of one port."""
+        for _ in range(100):
+            udp, tcp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), socket.socket()
+            try:
+                udp.bind(('127.0.0.1', 0))
+                tcp.bind(udp.getsockname())
+                tcp.listen(32)
+                return udp, tcp
+            except OSError:  # somebody has that TCP port
+                udp.close()
+                tcp.close()
+        raise RuntimeError('no port that is free for both UDP and TCP')
 
     def add(self, name, kind, *values, ttl=300):
         name = name.lower().rstrip('.')
