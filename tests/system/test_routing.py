@@ -83,13 +83,13 @@ def test_forward(make_house):
     """A forward goes on with a return path of ours, which is taken back from anyone; a wrong one is not."""
     house, _ = routed(make_house)
     one = house.user('user1')
-    house.run('user', 'forward', one, 'away@backup.test', 'away@elsewhere.test', '--keep')
+    house.run('user', 'forward', one, 'user1@backup.test', 'away@elsewhere.test', '--keep')
     assert 'away@elsewhere.test' in house.json('user', 'show', one)['forwarded_to']
     queued(house)
     send(house, one.address, 'user7@sender.test')
     row = wait_for('the queued message', lambda: house.json('queue', 'list'))[0]
     shown = house.run('queue', 'show', row['id']).stdout
-    assert 'away@backup.test' in shown and 'away@elsewhere.test' in shown and one.address in shown
+    assert 'user1@backup.test' in shown and 'away@elsewhere.test' in shown and one.address in shown
     house.run('user', 'forward', one)
     assert house.json('user', 'show', one)['forwarded_to'] == ''
     assert rcpt(house, 'SRS0=aaaaaa=aa=sender.test=user7@example.test', '')[0] == 550
