@@ -379,10 +379,7 @@ box_keyword(struct index *x, struct box *b, struct str name, bool add, struct er
 static bool
 level_valid(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 127)
-			return false;
-	return s.n && !str_eq(s, STR(".")) && !str_eq(s, STR(".."));
+	return s.n && !ascii_has_control(s) && !str_eq(s, STR(".")) && !str_eq(s, STR(".."));
 }
 
 static bool

@@ -26,6 +26,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/crc32c.h"
+#include "lib/base/fd.h"
 #include "lib/proc/metrics.h"
 #include "maildir/lease.h"
 
@@ -78,21 +79,6 @@ instance_name(const struct volume *v, const char *what, char out[static 32])
 	snprintf(out, 32, "%s.%u", what, v->instance);
 }
 
-static int
-write_all(int fd, struct str s)
-{
-	while (s.n) {
-		ssize_t w = write(fd, s.p, s.n);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w < 0)
-			return -errno;
-		s = str_skip(s, (size_t)w);
-	}
-	return 0;
-}
-
 /* Replaces a small file; durable on return. *ret_fd, when given, stays open. */
 static int
 replace_file(struct volume *v, const char *name, struct str content, int *ret_fd)
@@ -104,7 +90,7 @@ replace_file(struct volume *v, const char *name, struct str content, int *ret_fd
 	fd = openat(dirfd, tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, FILE_MODE);
 	if (fd < 0)
 		return -errno;
-	r = write_all(fd, content);
+	r = fd_write_all(fd, content);
 	if (r == 0 && (fsync(fd) < 0 || renameat(dirfd, tmp, dirfd, name) < 0 || fsync(dirfd) < 0))
 		r = -errno;
 	if (r == 0 && ret_fd)

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "lib/base/text.h"
+
 #define ITEM_MAX 2048
 
 /* Cuts the text up to the next comma or line end that is not within quotes. */
@@ -65,15 +67,6 @@ unquote(struct str s, struct arena *a, struct str *ret)
 	return 0;
 }
 
-static bool
-has_control(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return true;
-	return false;
-}
-
 /* "Name <address>": the address. */
 static struct str
 in_brackets(struct str s)
@@ -114,7 +107,7 @@ take_item(struct str raw, struct arena *a, struct address_item *ret)
 	int r;
 
 	ret->text = str_head(raw, 200);
-	if (raw.n > ITEM_MAX || has_control(raw))
+	if (raw.n > ITEM_MAX || ascii_has_control(raw))
 		return -EINVAL;
 	r = unquote(raw, a, &s);
 	if (r)

@@ -34,8 +34,6 @@
 #define ARENA_MAX (16u << 20)
 #define ACTIVE_MAX 64u          /* notifications that are made at a time */
 #define NOTICE_MAX (64u << 20)  /* bytes of one */
-#define STOP_TICK_MS 20u
-#define STOP_MS 8000u
 
 #define HELP "Notifications by what became of them"
 static struct metric sent = METRIC_COUNTER("bounce_notifications_total", "result=\"sent\"", HELP);
@@ -57,7 +55,6 @@ static struct {
 	struct service *service;
 	unsigned active;
 	bool stopping;
-	uint64_t stop_by;
 } bounced;
 
 /* One event on its way. */
@@ -315,26 +312,12 @@ bounced_init(struct service *s, struct err *e)
 	return 0;
 }
 
-static void
-stop_tick(void *arg)
-{
-	static struct timer timer;
-
-	(void)arg;
-	if (bounced.active && clock_ms() < bounced.stop_by)
-		loop_timer(service_loop(bounced.service), &timer, STOP_TICK_MS, stop_tick, NULL);
-	else
-		service_stopped(bounced.service);
-}
-
 /* What was begun gets its answer. */
 static void
 bounced_stop(struct service *s)
 {
-	(void)s;
 	bounced.stopping = true;
-	bounced.stop_by = clock_ms() + STOP_MS;
-	stop_tick(NULL);
+	service_finish(s, &bounced.active, NULL);
 }
 
 int

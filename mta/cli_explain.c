@@ -15,6 +15,7 @@
 #include "mta/cli_tables.h"
 #include "mta/dotscan.h"
 #include "mta/import.h"
+#include "mta/relay_hop.h"
 
 #define DNS_WAIT_MS 30000u
 
@@ -128,60 +129,31 @@ explain_sender(struct explain *x)
 
 /* ---- a recipient ---- */
 
-static const struct conf_next_hop *
-next_hop(const struct settings *s, struct str name)
-{
-	for (size_t i = 0; i < s->n_next_hops; i++)
-		if (str_ieq(s->next_hops[i].name, name))
-			return &s->next_hops[i];
-	return NULL;
-}
-
-/* The policy of a name: its own, then those of the domains above it. */
-static const struct conf_tls_policy *
-tls_policy(const struct settings *s, struct str name)
-{
-	struct str rest = name;
-
-	for (size_t i = 0; i < s->n_tls_policies; i++)
-		if (str_ieq(s->tls_policies[i].name, name))
-			return &s->tls_policies[i];
-	while (str_cut(&rest, '.').n && rest.p)
-		for (size_t i = 0; i < s->n_tls_policies; i++) {
-			struct str n = s->tls_policies[i].name;
-
-			if (n.n && n.p[0] == '.' && str_ieq(str_skip(n, 1), rest))
-				return &s->tls_policies[i];
-		}
-	return NULL;
-}
-
 static const char *
-tls_word(unsigned tls)
+tls_word(enum conf_relay_tls level)
 {
-	static const char *const words[] = { "off", "optional", "required", "verify", "dane" };
+	static const char *const words[] = { "off", "optional", "required", "verify", "dane", "dane-only" };
 
-	return tls < sizeof words / sizeof *words ? words[tls] : "unknown";
+	return level < sizeof words / sizeof *words ? words[level] : "unknown";
 }
 
 static void
 explain_tls(struct explain *x, struct str hop, struct str domain)
 {
-	const struct settings *s = x->c->settings;
-	const struct conf_next_hop *h = next_hop(s, hop);
-	const struct conf_tls_policy *p = hop.n ? tls_policy(s, hop) : NULL;
+	struct relay_hop to = { .host = domain };
+	struct str name = hop.n ? hop : domain;
+	struct conf_tls_choice c;
 
-	if (!p)
-		p = tls_policy(s, domain);
-	if (h && h->user.n)
-		say(x, "log-in", hop, "as", "%.*s (next-hop, mechanism %.*s)", STR_ARG(h->user),
-		    STR_ARG(h->mechanism));
-	if (h && h->tls)
-		say(x, "tls", hop, tls_word(h->tls - 1), "says next-hop");
-	else if (p)
-		say(x, "tls", hop.n ? hop : domain, tls_word(p->tls), "says tls-policy \"%.*s\"", STR_ARG(p->name));
+	relay_hop_parse(hop, domain, &to);
+	c = conf_tls_choose(x->c->settings, hop, to.host);
+	if (c.hop && c.hop->user.n)
+		say(x, "log-in", hop, "as", "%.*s (next-hop, mechanism %.*s)", STR_ARG(c.hop->user),
+		    STR_ARG(c.hop->mechanism));
+	if (!strcmp(c.source, "tls-policy"))
+		say(x, "tls", name, tls_word(c.level), "says tls-policy \"%.*s\"", STR_ARG(c.policy->name));
 	else
-		say(x, "tls", hop.n ? hop : domain, tls_word(s->relay_tls), "says relay.tls");
+		say(x, "tls", name, tls_word(c.level), "%s",
+		    strcmp(c.source, "next-hop") ? "says relay.tls" : "says next-hop");
 }
 
 static void

@@ -43,8 +43,6 @@
 /* Events of a message as bounced knows them, beside those of queued (small numbers). */
 #define EVENT_REFUSED (UINT64_C(1) << 48)
 #define EVENT_POSTMASTER (UINT64_C(1) << 49)
-#define STOP_TICK_MS 20u
-#define STOP_MS 8000u
 
 static struct metric taken = METRIC_COUNTER("pickup_messages_total", "result=\"accepted\"",
     "Messages from the maildrop");
@@ -68,12 +66,11 @@ static struct {
 	struct maildrop drop;
 	struct strmap seen;
 	struct watch notify;
-	struct timer pass_timer, stop_timer;
+	struct timer pass_timer;
 	uint64_t content_bytes;
 	unsigned active, pass;
 	bool walking, again;     /* a pass runs; another is to follow */
 	bool stopping;
-	uint64_t stop_by;
 } pickupd;
 
 /* One message on its way. */
@@ -587,15 +584,9 @@ pickupd_start(struct service *s, struct err *e)
 }
 
 static void
-stop_tick(void *arg)
+let_go(void)
 {
-	if (pickupd.active && clock_ms() < pickupd.stop_by) {
-		loop_timer(service_loop(pickupd.service), &pickupd.stop_timer, STOP_TICK_MS, stop_tick,
-		    NULL);
-		return;
-	}
 	maildrop_close(&pickupd.drop);
-	service_stopped(pickupd.service);
 }
 
 /* What was begun is finished; the rest waits in the folder. */
@@ -603,8 +594,7 @@ static void
 pickupd_stop(struct service *s)
 {
 	pickupd.stopping = true;
-	pickupd.stop_by = clock_ms() + STOP_MS;
-	stop_tick(NULL);
+	service_finish(s, &pickupd.active, let_go);
 }
 
 int

@@ -76,6 +76,18 @@ deliver_log(const struct qmsg *m, const struct rcpt_result *r)
 		    L_STR("from", qmsg_sender(m)), L_C("text", "failed, and nobody is to be told"));
 }
 
+void
+deliver_record(struct qmsg *m, const struct queue_update *u)
+{
+	if (!u->n_results || m->gone)
+		return;
+	/* an LMTP client hears of a failure when it is durable */
+	if (accept_lmtp_waits(m))
+		record_update(m, u, true, accept_lmtp_recorded, (void *)(uintptr_t)m->id);
+	else
+		record_update(m, u, false, NULL, NULL);
+}
+
 /* ---- frames ---- */
 
 uint32_t *

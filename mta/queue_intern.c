@@ -112,8 +112,8 @@ reason_unref(struct queue *q, struct reason **rp)
 
 /* ---- next hops ---- */
 
-static struct str
-domain_of(struct str address)
+struct str
+queue_domain_of(struct str address)
 {
 	ptrdiff_t at = str_rchr(address, '@');
 
@@ -154,7 +154,7 @@ hop_ref(struct queue *q, enum rcpt_route route, struct str next_hop, struct str 
 {
 	char key[1 + HOP_MAX + 256];
 	struct str hop = str_head(next_hop, HOP_MAX);
-	struct str domain = hop.n ? STR_NULL : str_head(domain_of(address), 255);
+	struct str domain = hop.n ? STR_NULL : str_head(queue_domain_of(address), 255);
 	size_t n = 1;
 	struct hop *h;
 

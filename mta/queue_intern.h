@@ -22,6 +22,9 @@ struct hop *hop_ref(struct queue *q, enum rcpt_route route, struct str next_hop,
 void hop_unref(struct queue *q, struct hop **h);
 void hops_done(struct queue *q);
 
+/* What stands behind the last @; empty without one. */
+struct str queue_domain_of(struct str address);
+
 /* A message without recipients' data: room for them and the strings. */
 struct qmsg *qmsg_alloc(size_t n_rcpts, size_t strings);
 

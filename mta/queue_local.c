@@ -80,13 +80,7 @@ take_results(struct dframe *df, const struct deliver_result *v, size_t n, struct
 		one_result(m, df->v[i], &v[at], &u.results[u.n_results]);
 		deliver_log(m, &u.results[u.n_results++]);
 	}
-	if (!u.n_results || m->gone)
-		return;
-	/* an LMTP client hears of a failure when it is durable */
-	if (accept_lmtp_waits(m))
-		record_update(m, &u, true, accept_lmtp_recorded, (void *)(uintptr_t)m->id);
-	else
-		record_update(m, &u, false, NULL, NULL);
+	deliver_record(m, &u);
 }
 
 /* ---- asking again where an account lives ---- */

@@ -27,12 +27,7 @@ take_result(struct dframe *df, const struct pipe_answer *r)
 	if (r->outcome == PIPE_REJECT && res.smtp < 500)
 		res.smtp = 550;
 	deliver_log(m, &res);
-	if (m->gone)
-		return;
-	if (accept_lmtp_waits(m))
-		record_update(m, &u, true, accept_lmtp_recorded, (void *)(uintptr_t)m->id);
-	else
-		record_update(m, &u, false, NULL, NULL);
+	deliver_record(m, &u);
 }
 
 static void

@@ -8,6 +8,7 @@
 
 #include "lib/base/log.h"
 #include "lib/client/relay.h"
+#include "mta/queue_intern.h"
 #include "mta/queued.h"
 
 /* ---- results ---- */
@@ -52,12 +53,7 @@ take_results(struct dframe *df, const struct relay_answer *ans, struct arena *a)
 		one_result(m, df->v[i], &ans->rcpts[i], &u.results[u.n_results]);
 		deliver_log(m, &u.results[u.n_results++]);
 	}
-	if (!u.n_results || m->gone)
-		return;
-	if (accept_lmtp_waits(m))
-		record_update(m, &u, true, accept_lmtp_recorded, (void *)(uintptr_t)m->id);
-	else
-		record_update(m, &u, false, NULL, NULL);
+	deliver_record(m, &u);
 }
 
 static void
@@ -122,37 +118,15 @@ by_hop_and_place(const void *a, const void *b, void *arg)
 static struct relay_credential
 credential(struct str next_hop)
 {
-	const struct settings *s = queued.settings;
+	const struct conf_next_hop *h = conf_next_hop_of(queued.settings, next_hop);
 
-	for (size_t i = 0; next_hop.n && i < s->n_next_hops; i++) {
-		const struct conf_next_hop *h = &s->next_hops[i];
-
-		if (str_ieq(h->name, next_hop) && h->user.n)
-			return (struct relay_credential){
-				.mech = str_ieq(h->mechanism, STR("auto")) ? STR_NULL : h->mechanism,
-				.user = h->user,
-				.secret = h->password,
-			};
-	}
-	return (struct relay_credential){ 0 };
-}
-
-static struct str
-domain_of(struct str address)
-{
-	ptrdiff_t at = str_rchr(address, '@');
-
-	return at < 0 ? STR_NULL : str_skip(address, (size_t)at + 1);
-}
-
-static struct str
-lower(struct arena *a, struct str s)
-{
-	char *p = arena_cstr(a, s);
-
-	for (size_t i = 0; p && i < s.n; i++)
-		p[i] = ascii_lower(p[i]);
-	return p ? str_from(p, s.n) : STR_NULL;
+	if (!h || !h->user.n)
+		return (struct relay_credential){ 0 };
+	return (struct relay_credential){
+		.mech = str_ieq(h->mechanism, STR("auto")) ? STR_NULL : h->mechanism,
+		.user = h->user,
+		.secret = h->password,
+	};
 }
 
 static void
@@ -175,7 +149,8 @@ fill(const struct relaying *s, const uint32_t *v, uint32_t n, struct arena *a,
 		.priority = m->priority,
 		.deliver_by_ms = s->env.deliver_by_ms,
 		.next_hop = h->next_hop,
-		.domain = h->domain.n ? h->domain : lower(a, domain_of(qrcpt_address(m, &m->rcpts[v[0]]))),
+		.domain = h->domain.n ? h->domain :
+		    arena_lower(a, queue_domain_of(qrcpt_address(m, &m->rcpts[v[0]]))),
 		.credential = credential(h->next_hop),
 		.size = m->size,
 		.content = s->mail->fd < 0 ? s->mail->bytes : STR_NULL,

@@ -25,28 +25,18 @@ enum {
 #define MTA_MAX 255
 
 static void
-put_u64(struct buf *b, uint16_t tag, uint64_t v)
-{
-	if (v)
-		wire_u64(b, tag, v);
-}
-
-static void
 result_put(struct buf *b, const struct rcpt_result *r)
 {
 	size_t at = wire_begin(b, U_RESULT);
 
-	put_u64(b, R_INDEX, r->index);
-	put_u64(b, R_STATE, r->state);
-	put_u64(b, R_SMTP, r->smtp);
-	if (r->enhanced.n)
-		wire_str(b, R_ENHANCED, str_head(r->enhanced, 16));
-	if (r->text.n)
-		wire_str(b, R_TEXT, str_head(r->text, TEXT_MAX));
-	put_u64(b, R_EMAIL, r->email);
-	put_u64(b, R_EVENT, r->event);
-	if (r->mta.n)
-		wire_str(b, R_MTA, str_head(r->mta, MTA_MAX));
+	wire_opt_u64(b, R_INDEX, r->index);
+	wire_opt_u64(b, R_STATE, r->state);
+	wire_opt_u64(b, R_SMTP, r->smtp);
+	wire_opt_str(b, R_ENHANCED, str_head(r->enhanced, 16));
+	wire_opt_str(b, R_TEXT, str_head(r->text, TEXT_MAX));
+	wire_opt_u64(b, R_EMAIL, r->email);
+	wire_opt_u64(b, R_EVENT, r->event);
+	wire_opt_str(b, R_MTA, str_head(r->mta, MTA_MAX));
 	wire_end(b, at);
 }
 
@@ -55,9 +45,9 @@ queue_update_put(struct buf *b, const struct queue_update *u)
 {
 	if (u->has_next)
 		wire_u64(b, U_NEXT, u->next_ms);
-	put_u64(b, U_ATTEMPTS, u->attempts);
-	put_u64(b, U_SET, u->set);
-	put_u64(b, U_CLEAR, u->clear);
+	wire_opt_u64(b, U_ATTEMPTS, u->attempts);
+	wire_opt_u64(b, U_SET, u->set);
+	wire_opt_u64(b, U_CLEAR, u->clear);
 	for (size_t i = 0; i < u->n_results; i++)
 		result_put(b, &u->results[i]);
 }

@@ -214,6 +214,8 @@ int deliver_envelope(struct str meta, struct arena *a, struct envelope *ret);
 enum rcpt_state deliver_failed(const struct qmsg *m, const struct qrcpt *r);
 enum rcpt_state deliver_done(const struct qmsg *m, const struct qrcpt *r, bool relayed);
 void deliver_log(const struct qmsg *m, const struct rcpt_result *r);
+/* Records the results, if there are any. */
+void deliver_record(struct qmsg *m, const struct queue_update *u);
 
 /* ---- deliveries by kind of destination ---- */
 void local_start(struct qjob *j);

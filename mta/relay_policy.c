@@ -9,64 +9,11 @@
 #include "lib/base/text.h"
 #include "mta/relayd.h"
 
-struct chosen {
-	enum conf_relay_tls level;
-	const struct conf_tls_policy *policy; /* or NULL */
-	const struct conf_next_hop *hop;      /* or NULL */
-	const char *source;
-};
-
-static const struct conf_next_hop *
-find_hop(struct str text)
-{
-	for (size_t i = 0; text.n && i < relayd.s->n_next_hops; i++)
-		if (str_ieq(relayd.s->next_hops[i].name, text))
-			return &relayd.s->next_hops[i];
-	return NULL;
-}
-
-static bool
-policy_fits(struct str name, struct str domain)
-{
-	if (name.n && name.p[0] == '.')
-		return str_iends(domain, name);
-	return str_ieq(name, domain);
-}
-
-/* The longest name that fits: a domain itself before what is above it. */
-static const struct conf_tls_policy *
-find_policy(struct str text)
-{
-	const struct conf_tls_policy *best = NULL;
-
-	for (size_t i = 0; text.n && i < relayd.s->n_tls_policies; i++) {
-		const struct conf_tls_policy *p = &relayd.s->tls_policies[i];
-
-		if (policy_fits(p->name, text) && (!best || p->name.n > best->name.n))
-			best = p;
-	}
-	return best;
-}
-
-static struct chosen
+static struct conf_tls_choice
 choose(const struct relay_request *q, const struct relay_route *r)
 {
-	struct chosen c = { relayd.s->relay_tls, NULL, find_hop(q->next_hop), "settings" };
+	struct conf_tls_choice c = conf_tls_choose(relayd.s, q->next_hop, r->hop.host);
 
-	c.policy = find_policy(q->next_hop);
-	if (!c.policy)
-		c.policy = find_policy(r->hop.host);
-	if (c.policy) {
-		c.level = (enum conf_relay_tls)c.policy->tls;
-		c.source = "tls-policy";
-	}
-	if (c.hop && c.hop->tls) {
-		c.level = (enum conf_relay_tls)(c.hop->tls - 1);
-		c.source = "next-hop";
-	} else if (c.hop && c.hop->user.n && !c.policy) {
-		c.level = CONF_RELAY_TLS_VERIFY;
-		c.source = "next-hop";
-	}
 	/* "TLS-Required: No" in the header (RFC 8689 section 4.2.2): the sender wants it to arrive */
 	if (q->flags & ENV_TLS_OPTIONAL && !(q->flags & ENV_REQUIRETLS) && c.level != CONF_RELAY_TLS_OFF) {
 		c.level = CONF_RELAY_TLS_OPTIONAL;
@@ -79,7 +26,7 @@ choose(const struct relay_request *q, const struct relay_route *r)
 struct str
 relay_policy_key(const struct relay_request *q, const struct relay_route *r, struct arena *a)
 {
-	struct chosen c = choose(q, r);
+	struct conf_tls_choice c = choose(q, r);
 	/* what a certificate must be for may hang on the domain */
 	bool named = c.level == CONF_RELAY_TLS_VERIFY || c.policy || q->flags & ENV_REQUIRETLS;
 
@@ -93,7 +40,7 @@ relay_policy_key(const struct relay_request *q, const struct relay_route *r, str
 /* For verify: the names of the policy, or the host's own. Of a host that insecure MX
  * records named, the domain's name will do too. */
 static bool
-set_names(struct relay_policy *p, const struct chosen *c, const struct relay_route *r,
+set_names(struct relay_policy *p, const struct conf_tls_choice *c, const struct relay_route *r,
     struct arena *a)
 {
 	size_t n = c->policy ? c->policy->n_match : 0;
@@ -191,7 +138,7 @@ use_dane(const struct relay_route *r, const struct relay_host *h, const struct r
 
 /* RFC 8689 section 4.2.1: the host is known for certain, and has a certificate for its name. */
 static enum fault_kind
-require_tls(const struct relay_route *r, const struct chosen *c, struct arena *a,
+require_tls(const struct relay_route *r, const struct conf_tls_choice *c, struct arena *a,
     struct relay_policy *p, struct fault *f)
 {
 	if (!r->secure)
@@ -212,7 +159,7 @@ relay_policy(const struct relay_request *q, const struct relay_route *r,
     const struct relay_host *h, const struct relay_addresses *ad, struct arena *a,
     struct relay_policy *ret, struct fault *f)
 {
-	struct chosen c = choose(q, r);
+	struct conf_tls_choice c = choose(q, r);
 	struct relay_policy p = { .level = c.level, .source = str_c(c.source) };
 	bool dane = c.level == CONF_RELAY_TLS_DANE || c.level == CONF_RELAY_TLS_DANE_ONLY;
 

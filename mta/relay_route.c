@@ -109,16 +109,6 @@ find_mx(struct arena *a, struct relay_route *r, struct fault *f)
 	return drop_own(r, a, f);
 }
 
-static struct str
-lower(struct str s, struct arena *a)
-{
-	char *p = arena_cstr(a, s);
-
-	for (size_t i = 0; p && i < s.n; i++)
-		p[i] = ascii_lower(p[i]);
-	return str_from(p, p ? s.n : 0);
-}
-
 enum fault_kind
 relay_route(const struct relay_request *q, struct arena *a, struct relay_route *ret,
     struct fault *f)
@@ -133,7 +123,7 @@ relay_route(const struct relay_request *q, struct arena *a, struct relay_route *
 	}
 	if (!r.hop.port)
 		r.hop.port = relayd.s->relay_port;
-	r.hop.host = lower(r.hop.host, a);
+	r.hop.host = arena_lower(a, r.hop.host);
 	if (r.hop.mx) {
 		if (find_mx(a, &r, f))
 			return f->kind;
@@ -146,7 +136,7 @@ relay_route(const struct relay_request *q, struct arena *a, struct relay_route *
 	r.hosts[0].name = r.hop.host;
 	r.n = 1;
 	r.secure = true; /* named by the settings */
-	r.site = lower(q->next_hop.n ? q->next_hop : q->domain, a);
+	r.site = arena_lower(a, q->next_hop.n ? q->next_hop : q->domain);
 	r.ttl_ms = SITE_TTL_MAX_MS;
 	*ret = r;
 	return FAULT_NONE;

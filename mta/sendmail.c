@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/base/text.h"
 #include "lib/mail/address.h"
 #include "lib/mail/envelope.h"
 
@@ -77,19 +78,10 @@ address_text(struct arena *a, const struct address *x)
 	return out;
 }
 
-static bool
-has_control(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return true;
-	return false;
-}
-
 static int
 add_one(struct sendmail *s, struct str address)
 {
-	if (has_control(address))
+	if (ascii_has_control(address))
 		return sendmail_fail(s, EX_DATAERR_, "an address has a control character");
 	if (s->n_rcpts == DROP_RCPTS)
 		return sendmail_fail(s, EX_DATAERR_, "more than %u recipients", DROP_RCPTS);
@@ -135,7 +127,7 @@ sendmail_address(const struct sendmail *s, struct str text, struct str *ret)
 	if (all.n != 1 || all.v[0].kind != ADDRESS_MAILBOX || all.cut)
 		return sendmail_fail(s, EX_USAGE_, "'%.*s' is no address", STR_ARG(str_head(text, 200)));
 	*ret = address_text(s->arena, &all.v[0]);
-	return has_control(*ret) ? sendmail_fail(s, EX_USAGE_, "an address has a control character") : 0;
+	return ascii_has_control(*ret) ? sendmail_fail(s, EX_USAGE_, "an address has a control character") : 0;
 }
 
 /* ---- the maildrop ---- */
@@ -179,7 +171,7 @@ who_am_i(struct sendmail *s)
 	const struct passwd *pw = getpwuid(getuid());
 	const char *name = getenv("NAME");
 
-	if (pw && !has_control(str_c(pw->pw_name)))
+	if (pw && !ascii_has_control(str_c(pw->pw_name)))
 		s->drop.login = arena_dup(s->arena, str_c(pw->pw_name));
 	else
 		s->drop.login = arena_printf(s->arena, "uid%u", (unsigned)getuid());
@@ -189,7 +181,7 @@ who_am_i(struct sendmail *s)
 		s->drop.name = str_c(name);
 	else if (pw)
 		s->drop.name = arena_dup(s->arena, full_name(pw));
-	if (has_control(s->drop.name))
+	if (ascii_has_control(s->drop.name))
 		s->drop.name = STR_NULL;
 }
 
@@ -241,7 +233,7 @@ static int
 set_text(struct sendmail *s, int option, const char *arg, struct str *ret)
 {
 	*ret = str_c(arg);
-	if (!has_control(*ret) && ret->n <= 1000)
+	if (!ascii_has_control(*ret) && ret->n <= 1000)
 		return 0;
 	return sendmail_fail(s, EX_USAGE_, "-%c: a short line is wanted", option);
 }

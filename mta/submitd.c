@@ -39,8 +39,6 @@
 
 #define ARENA_MAX (8u << 20)
 #define ACTIVE_MAX 256u       /* submissions at a time */
-#define STOP_TICK_MS 20u
-#define STOP_MS 8000u
 #define SCAN_SLICE (1u << 20)  /* about a millisecond */
 #define NO_LAST_END 256u       /* beside dotscan's faults */
 #define SEALS (F_SEAL_WRITE | F_SEAL_SHRINK)
@@ -60,7 +58,6 @@ static struct {
 	size_t content_bytes;     /* content that is mapped now */
 	unsigned long count;
 	bool stopping;
-	uint64_t stop_by;
 } submitd;
 
 /* One request on its way. */
@@ -508,26 +505,12 @@ submitd_init(struct service *s, struct err *e)
 	return 0;
 }
 
-static void
-stop_tick(void *arg)
-{
-	static struct timer timer;
-
-	(void)arg;
-	if (submitd.active && clock_ms() < submitd.stop_by)
-		loop_timer(service_loop(submitd.service), &timer, STOP_TICK_MS, stop_tick, NULL);
-	else
-		service_stopped(submitd.service);
-}
-
 /* What was begun gets its answer. */
 static void
 submitd_stop(struct service *s)
 {
-	(void)s;
 	submitd.stopping = true;
-	submitd.stop_by = clock_ms() + STOP_MS;
-	stop_tick(NULL);
+	service_finish(s, &submitd.active, NULL);
 }
 
 int

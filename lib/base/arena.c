@@ -173,6 +173,16 @@ arena_cstr(struct arena *a, struct str s)
 }
 
 struct str
+arena_lower(struct arena *a, struct str s)
+{
+	char *p = arena_cstr(a, s);
+
+	for (size_t i = 0; p && i < s.n; i++)
+		p[i] = ascii_lower(p[i]);
+	return str_from(p, p ? s.n : 0);
+}
+
+struct str
 arena_printf(struct arena *a, const char *fmt, ...)
 {
 	va_list ap;

@@ -26,6 +26,7 @@ void *arena_zalloc(struct arena *a, size_t n);
  * n 0) when the limit is reached. */
 struct str arena_dup(struct arena *a, struct str s);
 char *arena_cstr(struct arena *a, struct str s);
+struct str arena_lower(struct arena *a, struct str s); /* with ASCII letters in lower case */
 __attribute__((format(printf, 2, 3)))
 struct str arena_printf(struct arena *a, const char *fmt, ...);
 

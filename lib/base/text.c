@@ -196,6 +196,15 @@ ascii_only(struct str s)
 }
 
 bool
+ascii_has_control(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
+			return true;
+	return false;
+}
+
+bool
 utf8_valid(struct str s)
 {
 	uint32_t cp;

@@ -24,6 +24,8 @@ void xtext_put(struct buf *b, struct str s);
 bool utf8_valid(struct str s);
 /* Whether every byte is below 128. */
 bool ascii_only(struct str s);
+/* Whether a byte is a control character of ASCII. */
+bool ascii_has_control(struct str s);
 /* Decodes the first character of s: its length in bytes (1 to 4) and the code
  * point, or 0 when s does not begin with a well-formed one. */
 size_t utf8_next(struct str s, uint32_t *ret_cp);

@@ -15,55 +15,41 @@ enum {
 enum { A_OUTCOME = 1, A_SPOOL_ID, A_SMTP, A_ENHANCED, A_TEXT };
 
 static void
-put_str(struct buf *b, uint16_t tag, struct str v)
-{
-	if (v.n)
-		wire_str(b, tag, v);
-}
-
-static void
-put_u64(struct buf *b, uint16_t tag, uint64_t v)
-{
-	if (v)
-		wire_u64(b, tag, v);
-}
-
-static void
 rcpt_put(struct buf *b, const struct bounce_rcpt *r)
 {
 	size_t at = wire_begin(b, B_RCPT);
 
-	put_str(b, R_ADDRESS, r->address);
-	put_str(b, R_ORIGINAL, r->original);
-	put_str(b, R_ORCPT, r->orcpt);
-	put_u64(b, R_ACTION, r->action);
-	put_u64(b, R_SMTP, r->smtp);
-	put_str(b, R_ENHANCED, r->enhanced);
-	put_str(b, R_TEXT, r->text);
-	put_str(b, R_MTA, r->mta);
-	put_u64(b, R_LAST, r->last_attempt_ms);
-	put_u64(b, R_UNTIL, r->will_retry_until_ms);
+	wire_opt_str(b, R_ADDRESS, r->address);
+	wire_opt_str(b, R_ORIGINAL, r->original);
+	wire_opt_str(b, R_ORCPT, r->orcpt);
+	wire_opt_u64(b, R_ACTION, r->action);
+	wire_opt_u64(b, R_SMTP, r->smtp);
+	wire_opt_str(b, R_ENHANCED, r->enhanced);
+	wire_opt_str(b, R_TEXT, r->text);
+	wire_opt_str(b, R_MTA, r->mta);
+	wire_opt_u64(b, R_LAST, r->last_attempt_ms);
+	wire_opt_u64(b, R_UNTIL, r->will_retry_until_ms);
 	wire_end(b, at);
 }
 
 void
 bounce_request_put(struct buf *b, const struct bounce_request *r)
 {
-	put_u64(b, B_KIND, r->kind);
-	put_u64(b, B_SPOOL_ID, r->spool_id);
-	put_u64(b, B_EVENT, r->event);
-	put_str(b, B_SENDER, r->sender);
-	put_str(b, B_ENVID, r->envid);
-	put_u64(b, B_RET, r->ret);
-	put_u64(b, B_FLAGS, r->flags);
-	put_u64(b, B_ARRIVED, r->arrived_us);
-	put_str(b, B_CLIENT_NAME, r->client_name);
-	put_str(b, B_CLIENT_IP, r->client_ip);
-	put_str(b, B_TRACE, r->trace);
-	put_u64(b, B_SIZE, r->size);
+	wire_opt_u64(b, B_KIND, r->kind);
+	wire_opt_u64(b, B_SPOOL_ID, r->spool_id);
+	wire_opt_u64(b, B_EVENT, r->event);
+	wire_opt_str(b, B_SENDER, r->sender);
+	wire_opt_str(b, B_ENVID, r->envid);
+	wire_opt_u64(b, B_RET, r->ret);
+	wire_opt_u64(b, B_FLAGS, r->flags);
+	wire_opt_u64(b, B_ARRIVED, r->arrived_us);
+	wire_opt_str(b, B_CLIENT_NAME, r->client_name);
+	wire_opt_str(b, B_CLIENT_IP, r->client_ip);
+	wire_opt_str(b, B_TRACE, r->trace);
+	wire_opt_u64(b, B_SIZE, r->size);
 	for (size_t i = 0; i < r->n_rcpts; i++)
 		rcpt_put(b, &r->rcpts[i]);
-	put_str(b, B_CONTENT, r->content);
+	wire_opt_str(b, B_CONTENT, r->content);
 }
 
 static int
@@ -141,10 +127,10 @@ void
 bounce_answer_put(struct buf *b, const struct bounce_answer *r)
 {
 	wire_u64(b, A_OUTCOME, r->outcome);
-	put_u64(b, A_SPOOL_ID, r->spool_id);
-	put_u64(b, A_SMTP, r->smtp);
-	put_str(b, A_ENHANCED, r->enhanced);
-	put_str(b, A_TEXT, r->text);
+	wire_opt_u64(b, A_SPOOL_ID, r->spool_id);
+	wire_opt_u64(b, A_SMTP, r->smtp);
+	wire_opt_str(b, A_ENHANCED, r->enhanced);
+	wire_opt_str(b, A_TEXT, r->text);
 }
 
 int

@@ -235,15 +235,21 @@ random_below(uint32_t n)
 	return getrandom(&x, sizeof x, 0) == sizeof x && n ? x % n : 0;
 }
 
+/* Puts n elements of that size in a random order. */
 static void
-shuffle_hosts(struct dns_host *v, size_t n)
+shuffle(void *v, size_t n, size_t size)
 {
-	for (size_t i = n; i > 1; i--) {
-		size_t k = random_below((uint32_t)i);
-		struct dns_host t = v[i - 1];
+	unsigned char *p = v, *x, *y;
 
-		v[i - 1] = v[k];
-		v[k] = t;
+	for (size_t i = n; i > 1; i--) {
+		x = p + (i - 1) * size;
+		y = p + random_below((uint32_t)i) * size;
+		for (size_t k = 0; k < size; k++) {
+			unsigned char t = x[k];
+
+			x[k] = y[k];
+			y[k] = t;
+		}
 	}
 }
 
@@ -280,7 +286,7 @@ mx_hosts(const struct dns_answer *v, struct arena *a, struct dns_mx *ret)
 		else if (r == 0 && dns_name_is_host(all[n].name))
 			n++;
 	}
-	shuffle_hosts(all, n);
+	shuffle(all, n, sizeof *all);
 	sort_hosts(all, n);
 	for (size_t i = 0; i < n && kept < DNS_HOSTS_MAX; i++) {
 		bool seen = false;
@@ -324,18 +330,6 @@ dns_mx(struct str domain, struct arena *a, struct dns_mx *ret)
 	return r;
 }
 
-static void
-shuffle_addresses(struct sockaddr_storage *v, size_t n)
-{
-	for (size_t i = n; i > 1; i--) {
-		size_t k = random_below((uint32_t)i);
-		struct sockaddr_storage t = v[i - 1];
-
-		v[i - 1] = v[k];
-		v[k] = t;
-	}
-}
-
 /* The well-formed addresses of an answer, shuffled. */
 static size_t
 addresses_of(const struct dns_answer *v, uint16_t type, struct sockaddr_storage *out)
@@ -344,7 +338,7 @@ addresses_of(const struct dns_answer *v, uint16_t type, struct sockaddr_storage 
 
 	for (size_t i = 0; i < v->n; i++)
 		n += dns_address_get(v->rdata[i], type, &out[n]) == 0;
-	shuffle_addresses(out, n);
+	shuffle(out, n, sizeof *out);
 	return n;
 }
 

@@ -16,6 +16,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/crc32c.h"
+#include "lib/base/fd.h"
 #include "lib/base/text.h"
 
 #define MAGIC "posthorn-drop "
@@ -95,15 +96,6 @@ check_first(struct str line, struct str rest)
 	return want == crc32c(0, rest.p, rest.n) ? 0 : -EPROTO;
 }
 
-static bool
-is_text(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return false;
-	return true;
-}
-
 /* The head: up to and with the empty line. Counts recipients when d->rcpts is NULL, else
  * fills them in. */
 static int
@@ -120,7 +112,7 @@ get_head(struct str *text, struct drop *d)
 			return rest->p ? 0 : -EPROTO;
 		v = line;
 		key = str_cut(&v, ' ');
-		if (!is_text(line))
+		if (ascii_has_control(line))
 			return -EPROTO;
 		if (str_eq(key, STR("sender"))) {
 			d->has_sender = true;
@@ -188,26 +180,11 @@ new_name(char out[static 64])
 	return 0;
 }
 
-static int
-write_all(int fd, struct str s)
-{
-	while (s.n) {
-		ssize_t n = write(fd, s.p, s.n);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		s = str_skip(s, (size_t)n);
-	}
-	return 0;
-}
-
 /* Content, then the bit that says it is all there, then both to the disk. */
 static int
 fill(int fd, struct str text)
 {
-	int rc = write_all(fd, text);
+	int rc = fd_write_all(fd, text);
 
 	if (!rc && fchmod(fd, DONE_MODE))
 		rc = -errno;

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "lib/base/text.h"
+
 enum {
 	P_SPOOL_ID = 1, P_ARRIVED, P_SENDER, P_TRACE, P_CLIENT_NAME, P_CLIENT_IP, P_USER,
 	P_ADDRESS, P_ORIGINAL, P_ORCPT, P_DETAIL, P_TARGET, P_SIZE,
@@ -11,15 +13,6 @@ enum {
 enum { A_OUTCOME = 1, A_SMTP, A_ENHANCED, A_TEXT };
 
 /* ---- targets ---- */
-
-static bool
-has_control(struct str s)
-{
-	for (size_t i = 0; i < s.n; i++)
-		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 0x7f)
-			return true;
-	return false;
-}
 
 /* Absolute, and each name between the slashes a plain one. */
 static bool
@@ -43,7 +36,7 @@ pipe_target_parse(struct str s, struct pipe_target *ret)
 {
 	struct pipe_target t = { .what = s };
 
-	if (s.n > PIPE_TARGET_MAX || has_control(s))
+	if (s.n > PIPE_TARGET_MAX || ascii_has_control(s))
 		return -EINVAL;
 	if (s.n && s.p[0] != '|' && s.p[0] != '/') {
 		t.user = str_cut(&t.what, ':');
@@ -68,30 +61,23 @@ pipe_target_parse(struct str s, struct pipe_target *ret)
 
 /* ---- codecs ---- */
 
-static void
-put_str(struct buf *b, uint16_t tag, struct str v)
-{
-	if (v.n)
-		wire_str(b, tag, v);
-}
-
 void
 pipe_request_put(struct buf *b, const struct pipe_request *r)
 {
 	wire_u64(b, P_SPOOL_ID, r->spool_id);
 	wire_u64(b, P_ARRIVED, r->arrived_us);
-	put_str(b, P_SENDER, r->sender);
-	put_str(b, P_TRACE, r->trace);
-	put_str(b, P_CLIENT_NAME, r->client_name);
-	put_str(b, P_CLIENT_IP, r->client_ip);
-	put_str(b, P_USER, r->user);
-	put_str(b, P_ADDRESS, r->address);
-	put_str(b, P_ORIGINAL, r->original);
-	put_str(b, P_ORCPT, r->orcpt);
-	put_str(b, P_DETAIL, r->detail);
-	put_str(b, P_TARGET, r->target);
+	wire_opt_str(b, P_SENDER, r->sender);
+	wire_opt_str(b, P_TRACE, r->trace);
+	wire_opt_str(b, P_CLIENT_NAME, r->client_name);
+	wire_opt_str(b, P_CLIENT_IP, r->client_ip);
+	wire_opt_str(b, P_USER, r->user);
+	wire_opt_str(b, P_ADDRESS, r->address);
+	wire_opt_str(b, P_ORIGINAL, r->original);
+	wire_opt_str(b, P_ORCPT, r->orcpt);
+	wire_opt_str(b, P_DETAIL, r->detail);
+	wire_opt_str(b, P_TARGET, r->target);
 	wire_u64(b, P_SIZE, r->size);
-	put_str(b, P_CONTENT, r->content);
+	wire_opt_str(b, P_CONTENT, r->content);
 }
 
 int
@@ -130,8 +116,8 @@ pipe_answer_put(struct buf *b, const struct pipe_answer *r)
 {
 	wire_u64(b, A_OUTCOME, r->outcome);
 	wire_u64(b, A_SMTP, r->smtp);
-	put_str(b, A_ENHANCED, r->enhanced);
-	put_str(b, A_TEXT, r->text);
+	wire_opt_str(b, A_ENHANCED, r->enhanced);
+	wire_opt_str(b, A_TEXT, r->text);
 }
 
 int

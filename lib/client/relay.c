@@ -1,7 +1,4 @@
-/*
- * The deliver frame of relayd and its answer. The content is the last field, so that a
- * sender may append the bytes from where they lie (relay_content_head).
- */
+/* The deliver frame of relayd and its answer. The content is the last field. */
 #include "lib/client/relay.h"
 
 #include <errno.h>
@@ -17,20 +14,6 @@ enum { T_O_OUTCOME = 1, T_O_SMTP, T_O_ENHANCED, T_O_TEXT, T_O_MTA, T_O_DSN, T_O_
 
 #define PRIORITY_BIAS 16 /* the wire has no negative integers */
 
-static void
-put_str(struct buf *b, uint16_t tag, struct str s)
-{
-	if (s.n)
-		wire_str(b, tag, s);
-}
-
-static void
-put_int(struct buf *b, uint16_t tag, uint64_t v)
-{
-	if (v)
-		wire_u64(b, tag, v);
-}
-
 /* ---- the request ---- */
 
 static void
@@ -39,8 +22,8 @@ rcpt_put(struct buf *b, const struct relay_rcpt *r)
 	size_t at = wire_begin(b, T_RCPT);
 
 	wire_str(b, T_R_ADDRESS, r->address);
-	put_str(b, T_R_ORCPT, r->orcpt);
-	put_int(b, T_R_NOTIFY, r->notify);
+	wire_opt_str(b, T_R_ORCPT, r->orcpt);
+	wire_opt_u64(b, T_R_NOTIFY, r->notify);
 	wire_end(b, at);
 }
 
@@ -49,31 +32,24 @@ relay_request_put(struct buf *b, const struct relay_request *r)
 {
 	wire_u64(b, T_SPOOL_ID, r->spool_id);
 	wire_u64(b, T_ARRIVED, r->arrived_us);
-	put_str(b, T_SENDER, r->sender);
-	put_str(b, T_TRACE, r->trace);
-	put_str(b, T_ENVID, r->envid);
-	put_int(b, T_RET, r->ret);
-	put_int(b, T_BODY, r->body);
-	put_int(b, T_FLAGS, r->flags);
+	wire_opt_str(b, T_SENDER, r->sender);
+	wire_opt_str(b, T_TRACE, r->trace);
+	wire_opt_str(b, T_ENVID, r->envid);
+	wire_opt_u64(b, T_RET, r->ret);
+	wire_opt_u64(b, T_BODY, r->body);
+	wire_opt_u64(b, T_FLAGS, r->flags);
 	if (r->priority)
 		wire_u64(b, T_PRIORITY, (uint64_t)(r->priority + PRIORITY_BIAS));
-	put_int(b, T_DELIVER_BY, r->deliver_by_ms);
-	put_str(b, T_NEXT_HOP, r->next_hop);
-	put_str(b, T_DOMAIN, r->domain);
-	put_str(b, T_MECH, r->credential.mech);
-	put_str(b, T_USER, r->credential.user);
-	put_str(b, T_SECRET, r->credential.secret);
-	put_int(b, T_SIZE, r->size);
+	wire_opt_u64(b, T_DELIVER_BY, r->deliver_by_ms);
+	wire_opt_str(b, T_NEXT_HOP, r->next_hop);
+	wire_opt_str(b, T_DOMAIN, r->domain);
+	wire_opt_str(b, T_MECH, r->credential.mech);
+	wire_opt_str(b, T_USER, r->credential.user);
+	wire_opt_str(b, T_SECRET, r->credential.secret);
+	wire_opt_u64(b, T_SIZE, r->size);
 	for (size_t i = 0; i < r->n_rcpts; i++)
 		rcpt_put(b, &r->rcpts[i]);
-	put_str(b, T_CONTENT, r->content);
-}
-
-void
-relay_content_head(struct buf *b, size_t n)
-{
-	buf_le16(b, T_CONTENT);
-	buf_le32(b, (uint32_t)n);
+	wire_opt_str(b, T_CONTENT, r->content);
 }
 
 static int
@@ -152,24 +128,24 @@ result_put(struct buf *b, const struct relay_result *r)
 	size_t at = wire_begin(b, T_RESULT);
 
 	wire_u64(b, T_O_OUTCOME, r->outcome);
-	put_int(b, T_O_SMTP, r->smtp);
-	put_str(b, T_O_ENHANCED, r->enhanced);
-	put_str(b, T_O_TEXT, str_head(r->text, RELAY_TEXT_MAX));
-	put_str(b, T_O_MTA, r->mta);
-	put_int(b, T_O_DSN, r->dsn);
-	put_int(b, T_O_REMOTE, r->remote);
+	wire_opt_u64(b, T_O_SMTP, r->smtp);
+	wire_opt_str(b, T_O_ENHANCED, r->enhanced);
+	wire_opt_str(b, T_O_TEXT, str_head(r->text, RELAY_TEXT_MAX));
+	wire_opt_str(b, T_O_MTA, r->mta);
+	wire_opt_u64(b, T_O_DSN, r->dsn);
+	wire_opt_u64(b, T_O_REMOTE, r->remote);
 	wire_end(b, at);
 }
 
 void
 relay_answer_put(struct buf *b, const struct relay_answer *r)
 {
-	put_str(b, T_SITE, r->site);
-	put_int(b, T_SITE_TTL, r->site_ttl_ms);
-	put_int(b, T_UNREACHABLE, r->unreachable);
-	put_int(b, T_THROTTLED, r->throttled);
-	put_int(b, T_SESSIONS, r->sessions);
-	put_int(b, T_REUSED, r->reused);
+	wire_opt_str(b, T_SITE, r->site);
+	wire_opt_u64(b, T_SITE_TTL, r->site_ttl_ms);
+	wire_opt_u64(b, T_UNREACHABLE, r->unreachable);
+	wire_opt_u64(b, T_THROTTLED, r->throttled);
+	wire_opt_u64(b, T_SESSIONS, r->sessions);
+	wire_opt_u64(b, T_REUSED, r->reused);
 	for (size_t i = 0; i < r->n_rcpts; i++)
 		result_put(b, &r->rcpts[i]);
 }

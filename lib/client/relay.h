@@ -91,9 +91,6 @@ struct relay_answer {
 
 /* Strings of what the getters return point into body; arrays are in the arena. */
 void relay_request_put(struct buf *b, const struct relay_request *r);
-/* Appends the head of the content field for n bytes that the caller sends right
- * behind the buffer, as the frame's last bytes (put the rest with content empty). */
-void relay_content_head(struct buf *b, size_t n);
 int relay_request_get(struct str body, struct arena *a, struct relay_request *ret);
 void relay_answer_put(struct buf *b, const struct relay_answer *r);
 int relay_answer_get(struct str body, struct arena *a, struct relay_answer *ret);

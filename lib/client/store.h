@@ -247,9 +247,6 @@ struct deliver_result {
 };
 /* Strings of what the getters return point into body; arrays are in the arena. */
 void deliver_request_put(struct buf *b, const struct deliver_request *r);
-/* Appends the head of the content field for n bytes that the caller sends right
- * behind the buffer, as the frame's last bytes (put the rest with content empty). */
-void deliver_content_head(struct buf *b, size_t n);
 int deliver_request_get(struct str body, struct arena *a, struct deliver_request *ret);
 void deliver_results_put(struct buf *b, const struct deliver_result *r, size_t n);
 int deliver_results_get(struct str body, struct arena *a, struct deliver_result **ret, size_t *ret_n);

@@ -1,10 +1,5 @@
-/*
- * The deliver frame and its results: what queued asks of maild.
- *
- * The content is the last field, so that a sender may put everything else with
- * an empty content and append the bytes as a field of its own from where they
- * lie (deliver_content_head writes that field's head).
- */
+/* The deliver frame and its results: what queued asks of maild. The content is the last
+ * field. */
 #include "lib/client/store.h"
 
 #include <errno.h>
@@ -45,13 +40,6 @@ deliver_request_put(struct buf *b, const struct deliver_request *r)
 		rcpt_put(b, &r->rcpts[i]);
 	if (r->content.n)
 		wire_str(b, T_CONTENT, r->content);
-}
-
-void
-deliver_content_head(struct buf *b, size_t n)
-{
-	buf_le16(b, T_CONTENT);
-	buf_le32(b, (uint32_t)n);
 }
 
 static int

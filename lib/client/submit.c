@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lib/base/fd.h"
+
 #define ANSWER_MS 600000u /* as long as queued may take, and the look-ups before */
 
 enum {
@@ -15,37 +17,23 @@ enum {
 enum { A_ID = 1, A_DUPLICATE, A_SMTP, A_ENHANCED, A_TEXT, A_REFUSED };
 enum { F_ADDRESS = 1, F_SMTP, F_ENHANCED, F_TEXT }; /* within A_REFUSED */
 
-static void
-put_str(struct buf *b, uint16_t tag, struct str v)
-{
-	if (v.n)
-		wire_str(b, tag, v);
-}
-
-static void
-put_u64(struct buf *b, uint16_t tag, uint64_t v)
-{
-	if (v)
-		wire_u64(b, tag, v);
-}
-
 void
 submit_request_put(struct buf *b, const struct submit_request *r)
 {
-	put_str(b, Q_TICKET, r->ticket);
-	put_str(b, Q_SENDER, r->sender);
+	wire_opt_str(b, Q_TICKET, r->ticket);
+	wire_opt_str(b, Q_SENDER, r->sender);
 	for (size_t i = 0; i < r->n_rcpts; i++)
 		wire_str(b, Q_RCPT, r->rcpts[i]);
-	put_str(b, Q_CONTENT, r->content);
-	put_str(b, Q_DEDUP, r->dedup_key);
-	put_str(b, Q_ENVID, r->envid);
-	put_u64(b, Q_RET, r->ret);
-	put_u64(b, Q_NOTIFY, r->notify);
-	put_u64(b, Q_HOLD, r->hold_until_ms);
-	put_u64(b, Q_BODY, r->body);
-	put_u64(b, Q_FLAGS, r->flags);
-	put_str(b, Q_CLIENT, r->client);
-	put_u64(b, Q_PARTIAL, r->partial);
+	wire_opt_str(b, Q_CONTENT, r->content);
+	wire_opt_str(b, Q_DEDUP, r->dedup_key);
+	wire_opt_str(b, Q_ENVID, r->envid);
+	wire_opt_u64(b, Q_RET, r->ret);
+	wire_opt_u64(b, Q_NOTIFY, r->notify);
+	wire_opt_u64(b, Q_HOLD, r->hold_until_ms);
+	wire_opt_u64(b, Q_BODY, r->body);
+	wire_opt_u64(b, Q_FLAGS, r->flags);
+	wire_opt_str(b, Q_CLIENT, r->client);
+	wire_opt_u64(b, Q_PARTIAL, r->partial);
 }
 
 int
@@ -87,10 +75,10 @@ refused_put(struct buf *b, const struct submit_refused *r)
 {
 	size_t at = wire_begin(b, A_REFUSED);
 
-	put_str(b, F_ADDRESS, r->address);
-	put_u64(b, F_SMTP, r->smtp);
-	put_str(b, F_ENHANCED, r->enhanced);
-	put_str(b, F_TEXT, r->text);
+	wire_opt_str(b, F_ADDRESS, r->address);
+	wire_opt_u64(b, F_SMTP, r->smtp);
+	wire_opt_str(b, F_ENHANCED, r->enhanced);
+	wire_opt_str(b, F_TEXT, r->text);
 	wire_end(b, at);
 }
 
@@ -114,11 +102,11 @@ refused_get(struct str body, struct submit_refused *ret)
 void
 submit_answer_put(struct buf *b, const struct submit_answer *r)
 {
-	put_u64(b, A_ID, r->spool_id);
-	put_u64(b, A_DUPLICATE, r->duplicate);
+	wire_opt_u64(b, A_ID, r->spool_id);
+	wire_opt_u64(b, A_DUPLICATE, r->duplicate);
 	wire_u64(b, A_SMTP, r->smtp);
-	put_str(b, A_ENHANCED, r->enhanced);
-	put_str(b, A_TEXT, r->text);
+	wire_opt_str(b, A_ENHANCED, r->enhanced);
+	wire_opt_str(b, A_TEXT, r->text);
 	for (size_t i = 0; i < r->n_refused; i++)
 		refused_put(b, &r->refused[i]);
 }
@@ -156,21 +144,6 @@ submit_answer_get(struct str body, struct arena *a, struct submit_answer *ret)
 
 /* ---- calls ---- */
 
-static int
-write_all(int fd, struct str s)
-{
-	while (s.n) {
-		ssize_t n = write(fd, s.p, s.n);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		s = str_skip(s, (size_t)n);
-	}
-	return 0;
-}
-
 int
 submit_sealed(struct str content)
 {
@@ -178,7 +151,7 @@ submit_sealed(struct str content)
 
 	if (fd < 0)
 		return -errno;
-	rc = write_all(fd, content);
+	rc = fd_write_all(fd, content);
 	if (!rc && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
 		rc = -errno;
 	if (!rc)

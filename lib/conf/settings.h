@@ -268,6 +268,20 @@ void settings_text(const struct settings *s, bool secrets, struct buf *out);
 /* Appends "FILE:LINE:COL: error: TEXT", the source line and a caret under COL. */
 void conf_error_put(struct buf *out, const struct conf_error *e);
 
+/* The block of a next hop, by its text (case ignored). NULL: none, or no text. */
+const struct conf_next_hop *conf_next_hop_of(const struct settings *s, struct str text);
+
+/* What TLS the settings ask for towards a host that mail goes to by next_hop (empty: by
+ * MX); host: the domain, or the host that the next hop names. */
+struct conf_tls_choice {
+	enum conf_relay_tls level;
+	const struct conf_tls_policy *policy; /* or NULL */
+	const struct conf_next_hop *hop;      /* or NULL */
+	const char *source;                   /* "next-hop", "tls-policy", "settings" */
+};
+struct conf_tls_choice conf_tls_choose(const struct settings *s, struct str next_hop,
+    struct str host);
+
 bool conf_nets_has(const struct conf_nets *nets, const unsigned char addr[static 16]);
 /* "192.0.2.0/24", "2001:db8::/32", or an address (prefix 128). 0 or -EINVAL: not
  * an address, a prefix out of range, or bits set behind it. */

@@ -17,6 +17,20 @@ wire_str(struct buf *b, uint16_t tag, struct str v)
 	tlv_str(b, tag, v);
 }
 
+void
+wire_opt_u64(struct buf *b, uint16_t tag, uint64_t v)
+{
+	if (v)
+		tlv_u64(b, tag, v);
+}
+
+void
+wire_opt_str(struct buf *b, uint16_t tag, struct str v)
+{
+	if (v.n)
+		tlv_str(b, tag, v);
+}
+
 size_t
 wire_begin(struct buf *b, uint16_t tag)
 {

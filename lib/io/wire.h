@@ -39,6 +39,10 @@ struct frame {
 /* Writing fields. */
 void wire_u64(struct buf *b, uint16_t tag, uint64_t v);
 void wire_str(struct buf *b, uint16_t tag, struct str v);
+/* The same, but nothing when it is 0 or empty, which is what a reader takes a field that is
+ * not there for. */
+void wire_opt_u64(struct buf *b, uint16_t tag, uint64_t v);
+void wire_opt_str(struct buf *b, uint16_t tag, struct str v);
 /* A nested group of fields: begin returns where it starts, end closes it. */
 size_t wire_begin(struct buf *b, uint16_t tag);
 void wire_end(struct buf *b, size_t start);

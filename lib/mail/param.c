@@ -84,16 +84,6 @@ bare(struct str *s, struct arena *a)
 	return header_unfold(r, a);
 }
 
-static struct str
-lower(struct str s, struct arena *a)
-{
-	char *q = arena_alloc(a, s.n + 1);
-
-	for (size_t i = 0; q && i < s.n; i++)
-		q[i] = ascii_lower(s.p[i]);
-	return q ? str_from(q, s.n) : STR_NULL;
-}
-
 /* Takes "*0*" off a name. */
 static void
 split_name(struct piece *p)
@@ -142,7 +132,7 @@ next_piece(struct str *s, struct arena *a, struct piece *ret)
 		} else {
 			ret->value = bare(s, a);
 		}
-		ret->name = lower(ret->name, a);
+		ret->name = arena_lower(a, ret->name);
 		split_name(ret);
 		if (ret->name.p)
 			return true;

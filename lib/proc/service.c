@@ -21,6 +21,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/proc/census.h"
 #include "lib/proc/chan_private.h"
@@ -30,6 +31,8 @@
 
 #define LISTENERS_MAX 64
 #define STOP_WAIT_MS 10000
+#define FINISH_MS 8000u
+#define FINISH_TICK_MS 20u
 
 struct service_listener {
 	struct service_listener *next;
@@ -77,6 +80,10 @@ struct service {
 	struct err failed;        /* of the new config, until RELOADED */
 	bool go, running, stopping;
 	struct timer drain;
+	struct timer finish;
+	const unsigned *active;   /* of service_finish */
+	uint64_t finish_by;
+	void (*last)(void);
 };
 
 static void set_up(struct service *s, struct frame *f);
@@ -121,6 +128,29 @@ void
 service_stopped(struct service *s)
 {
 	loop_stop(s->loop);
+}
+
+static void
+finish_tick(void *arg)
+{
+	struct service *s = arg;
+
+	if (*s->active && clock_ms() < s->finish_by) {
+		loop_timer(s->loop, &s->finish, FINISH_TICK_MS, finish_tick, s);
+		return;
+	}
+	if (s->last)
+		s->last();
+	service_stopped(s);
+}
+
+void
+service_finish(struct service *s, const unsigned *active, void (*last)(void))
+{
+	s->active = active;
+	s->finish_by = clock_ms() + FINISH_MS;
+	s->last = last;
+	finish_tick(s);
 }
 
 static void

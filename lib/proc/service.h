@@ -62,5 +62,8 @@ const unsigned char *service_ticket_key(const struct service *s);
  * place. */
 struct tls_server *service_tls(struct service *s);
 void service_stopped(struct service *s);
+/* For `stop`: what was begun gets its answer. Ends the process when *active is 0, or after 8
+ * seconds; last (may be NULL) is called right before. */
+void service_finish(struct service *s, const unsigned *active, void (*last)(void));
 
 #endif

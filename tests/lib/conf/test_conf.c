@@ -265,6 +265,39 @@ test_lists(void **state)
 	settings_free(&s);
 }
 
+/* Which block decides about TLS towards a server. */
+static void
+test_tls_choice(void **state)
+{
+	static const struct {
+		const char *next_hop, *host, *source;
+		enum conf_relay_tls level;
+	} v[] = {
+		{ "", "other.test", "settings", CONF_RELAY_TLS_DANE },
+		{ "", "A.test", "tls-policy", CONF_RELAY_TLS_REQUIRED },
+		{ "", "x.a.test", "tls-policy", CONF_RELAY_TLS_OFF },
+		{ "", "x.y.a.test", "tls-policy", CONF_RELAY_TLS_OPTIONAL },
+		{ "[out]:587", "out", "next-hop", CONF_RELAY_TLS_VERIFY },
+		{ "[out]:25", "out", "settings", CONF_RELAY_TLS_DANE },
+		{ "[own]:25", "a.test", "next-hop", CONF_RELAY_TLS_DANE_ONLY },
+		{ "[pol]:587", "pol", "tls-policy", CONF_RELAY_TLS_OPTIONAL },
+	};
+	struct settings *s = parse_good(BASE LOCAL
+	    "next-hop \"[out]:587\" { user u password p }\n"
+	    "next-hop \"[own]:25\" { user u password p tls dane-only }\n"
+	    "next-hop \"[pol]:587\" { user u password p }\n"
+	    "tls-policy a.test { tls required }\ntls-policy .a.test { tls off }\n"
+	    "tls-policy .y.a.test { tls optional }\ntls-policy \"[pol]:587\" { tls optional }\n");
+
+	for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+		struct conf_tls_choice c = conf_tls_choose(s, str_c(v[i].next_hop), str_c(v[i].host));
+
+		assert_string_equal(c.source, v[i].source);
+		assert_int_equal(c.level, v[i].level);
+	}
+	settings_free(&s);
+}
+
 static void
 test_round_trip(void **state)
 {
@@ -460,7 +493,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bad), cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_values), cmocka_unit_test(test_lists),
-		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_tls_choice), cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_defaults_parse), cmocka_unit_test(test_files),
 		cmocka_unit_test(test_units), cmocka_unit_test(test_nets), cmocka_unit_test(test_cuts),
 	};

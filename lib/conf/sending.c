@@ -1,0 +1,56 @@
+/* What the settings say about sending: relayd goes by it, and `posthorn explain` tells it. */
+#include "lib/conf/settings.h"
+
+const struct conf_next_hop *
+conf_next_hop_of(const struct settings *s, struct str text)
+{
+	for (size_t i = 0; text.n && i < s->n_next_hops; i++)
+		if (str_ieq(s->next_hops[i].name, text))
+			return &s->next_hops[i];
+	return NULL;
+}
+
+static bool
+policy_fits(struct str name, struct str domain)
+{
+	if (name.n && name.p[0] == '.')
+		return str_iends(domain, name);
+	return str_ieq(name, domain);
+}
+
+/* The longest name that fits: a domain itself before what is above it. */
+static const struct conf_tls_policy *
+find_policy(const struct settings *s, struct str text)
+{
+	const struct conf_tls_policy *best = NULL;
+
+	for (size_t i = 0; text.n && i < s->n_tls_policies; i++) {
+		const struct conf_tls_policy *p = &s->tls_policies[i];
+
+		if (policy_fits(p->name, text) && (!best || p->name.n > best->name.n))
+			best = p;
+	}
+	return best;
+}
+
+struct conf_tls_choice
+conf_tls_choose(const struct settings *s, struct str next_hop, struct str host)
+{
+	struct conf_tls_choice c = { (enum conf_relay_tls)s->relay_tls, find_policy(s, next_hop),
+		conf_next_hop_of(s, next_hop), "settings" };
+
+	if (!c.policy)
+		c.policy = find_policy(s, host);
+	if (c.policy) {
+		c.level = (enum conf_relay_tls)c.policy->tls;
+		c.source = "tls-policy";
+	}
+	if (c.hop && c.hop->tls) {
+		c.level = (enum conf_relay_tls)(c.hop->tls - 1);
+		c.source = "next-hop";
+	} else if (c.hop && c.hop->user.n && !c.policy) {
+		c.level = CONF_RELAY_TLS_VERIFY;
+		c.source = "next-hop";
+	}
+	return c;
+}
