@@ -56,6 +56,7 @@ class World:
         self.pending = {}   # account -> (number of the mark, op, ...)
         self.deliveries = {}  # (spool id, account) -> [token, number, answered]
         self.shown = {}     # (account, mailbox, uidvalidity) -> {uid: token}
+        self.seen = set()   # (account, token) of all that was shown
         self.modseq = {}    # account -> the highest shown
         self.number, self.time = 0, 0
 
@@ -109,13 +110,14 @@ class World:
 
     def take_delivered(self, spool, a):
         d = self.deliveries[spool, a]
-        if not d[2] and not self.has(a, d[0]):
+        if not d[2] and not self.arrived(a, d[0]):
             self.account(a)['INBOX'].append(Place(d[0], 0, 0))
         d[2] = True
         self.synced(d[1], 0)
 
-    def has(self, a, token):
-        return any(p.token == token for p in self.places(a))
+    def arrived(self, a, token):
+        """A message may be shown, and expunged, before its delivery is answered."""
+        return (a, token) in self.seen
 
     def take_S(self, a, box, uidvalidity, modseq, rows):
         self.modseq[a] = max(self.modseq.get(a, 0), modseq)
@@ -124,6 +126,7 @@ class World:
             self.learn(a, box, int(uid), token, flags)
 
     def show(self, a, box, uidvalidity, uid, token):
+        self.seen.add((a, token))
         before = self.shown.setdefault((a, box, uidvalidity), {}).setdefault(uid, token)
         assert before == token, 'UID %d of %s/%s was %d, is %d' % (uid, a, box, before, token)
 
@@ -205,7 +208,7 @@ class World:
     def optional(self, a):
         """{token: spool id} of deliveries to a that were not answered."""
         return {d[0]: spool for (spool, account), d in self.deliveries.items()
-                if account == a and not d[2] and not self.has(a, d[0])}
+                if account == a and not d[2] and not self.arrived(a, d[0])}
 
     def judge(self, a, seen):
         """seen: {mailbox: (uidvalidity, modseq, {uid: (token, flags)})}. Complaints."""
