@@ -74,7 +74,8 @@ class Run:
         if self.rng.random() < 0.3:
             q.stop()
         if q.proc.poll() is None:
-            q.kill()
+            with replay.between_calls(self.log):
+                q.kill()
         q.close()
         return True
 

@@ -81,7 +81,8 @@ def record(folder, seed):
         inst.start(env)
         load = Load(inst, journal, rng, first=last)
         time.sleep(rng.uniform(1.0, 2.0))
-        inst.kill()
+        with replay.between_calls(log):
+            inst.kill()
         load.end()
         last = load.last
     return inst, base, log, journal

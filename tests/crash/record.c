@@ -13,6 +13,11 @@
  * when it has returned, tied by a number: what was written between them may be lost.
  * CRASH_SLOW=N makes syncs take up to N ms more, so that much happens between them.
  *
+ * A call and its record are one step, under a lock (flock) of the log: who kills the
+ * program takes that lock first (replay.between_calls), or a call could be done and not
+ * recorded; what the program's next life finds would be missing from the recording.
+ * CRASH_LATE=N leaves N ms between the two, for the test of just that (recorder.py).
+ *
  * A log record, little-endian: u32 length of what follows | u8 op | u64 offset or a
  * sync's number | u48 count | u16 length of path | path | u16 length of second path |
  * it | data. Data of zeros alone is not written: op 'Z' instead of 'W'.
@@ -27,6 +32,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -35,12 +41,12 @@
 #define FDS 4096
 #define PATH_LEN 512
 
-static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER; /* a call and its record are one step */
+static pthread_mutex_t mu = PTHREAD_MUTEX_INITIALIZER;
 static char paths[FDS][PATH_LEN];
 static char root[PATH_LEN];
 static int log_fd = -1;
 static uint64_t syncs;   /* begun, over the lives of the program */
-static unsigned slow_ms;
+static unsigned slow_ms, late_ms;
 static struct {
 	char call[16];
 	unsigned long at, seen;
@@ -53,10 +59,11 @@ __attribute__((constructor)) static void
 start(void)
 {
 	const char *r = getenv("CRASH_ROOT"), *l = getenv("CRASH_LOG"), *f = getenv("CRASH_FAULT");
-	const char *slow = getenv("CRASH_SLOW");
+	const char *slow = getenv("CRASH_SLOW"), *late = getenv("CRASH_LATE");
 	char word[16] = "";
 
 	slow_ms = slow ? (unsigned)atoi(slow) : 0;
+	late_ms = late ? (unsigned)atoi(late) : 0;
 	syncs = (uint64_t)getpid() << 32;
 	if (r)
 		snprintf(root, sizeof root, "%s", r);
@@ -123,6 +130,30 @@ below(const char *path)
 	return n && !strncmp(path, root, n);
 }
 
+/* A step begins; mu is held. Only before calls that change what is below the root: other
+ * programs of an instance may not lock files. */
+static void
+hold(void)
+{
+	int r = 0;
+
+	while (log_fd >= 0 && (r = flock(log_fd, LOCK_EX)) < 0 && errno == EINTR)
+		;
+	if (r < 0)
+		_exit(99);
+}
+
+/* ... and ends; errno stays the call's. */
+static void
+let_go(void)
+{
+	int code = errno;
+
+	if (log_fd >= 0)
+		flock(log_fd, LOCK_UN);
+	errno = code;
+}
+
 static int
 all_zero(const char *p, size_t n)
 {
@@ -144,6 +175,8 @@ record(char op, const char *path, const char *to, uint64_t off, const void *data
 
 	if (log_fd < 0)
 		return;
+	if (late_ms)
+		usleep(late_ms * 1000);
 	if (op == 'W' && !dn)
 		op = 'Z';
 	len = (uint32_t)(sizeof head - 4 + pn + 2 + tn + dn + 0);
@@ -176,15 +209,20 @@ do_open(int dirfd, const char *name, int flags, mode_t mode)
 {
 	char path[PATH_LEN];
 	struct stat st;
-	int fd, existed;
+	int fd, existed, changes;
 
 	pthread_mutex_lock(&mu);
 	full_path(path, dirfd, name);
+	changes = below(path) && flags & (O_CREAT | O_TRUNC);
+	if (changes)
+		hold();
 	existed = !fstatat(dirfd, name, &st, 0);
 	if (below(path) && flags & O_CREAT && fails("open"))
 		fd = -1;
 	else
 		fd = opened(REAL(openat)(dirfd, name, flags, mode), path, flags, existed);
+	if (changes)
+		let_go();
 	pthread_mutex_unlock(&mu);
 	return fd;
 }
@@ -271,11 +309,13 @@ pwrite(int fd, const void *p, size_t n, off_t off)
 	if (!below(name_of(fd)))
 		return REAL(pwrite)(fd, p, n, off);
 	pthread_mutex_lock(&mu);
+	hold();
 	w = allowed("pwrite", n);
 	if (w >= 0)
 		w = REAL(pwrite)(fd, p, (size_t)w, off);
 	if (w > 0)
 		record('W', name_of(fd), "", (uint64_t)off, p, (uint64_t)w);
+	let_go();
 	pthread_mutex_unlock(&mu);
 	return w;
 }
@@ -291,12 +331,14 @@ write(int fd, const void *p, size_t n)
 	if (!below(name_of(fd)))
 		return REAL(write)(fd, p, n);
 	pthread_mutex_lock(&mu);
+	hold();
 	off = lseek(fd, 0, SEEK_CUR);
 	w = allowed("write", n);
 	if (w >= 0)
 		w = REAL(write)(fd, p, (size_t)w);
 	if (w > 0)
 		record('W', name_of(fd), "", (uint64_t)off, p, (uint64_t)w);
+	let_go();
 	pthread_mutex_unlock(&mu);
 	return w;
 }
@@ -332,7 +374,9 @@ writev(int fd, const struct iovec *v, int n)
 	if (!below(name_of(fd)))
 		return REAL(writev)(fd, v, n);
 	pthread_mutex_lock(&mu);
+	hold();
 	w = write_pieces(fd, v, n, lseek(fd, 0, SEEK_CUR), 1);
+	let_go();
 	pthread_mutex_unlock(&mu);
 	return w;
 }
@@ -345,7 +389,9 @@ pwritev(int fd, const struct iovec *v, int n, off_t off)
 	if (!below(name_of(fd)))
 		return REAL(pwritev)(fd, v, n, off);
 	pthread_mutex_lock(&mu);
+	hold();
 	w = write_pieces(fd, v, n, off, 0);
+	let_go();
 	pthread_mutex_unlock(&mu);
 	return w;
 }
@@ -413,10 +459,14 @@ ftruncate(int fd, off_t n)
 {
 	int rc;
 
+	if (!below(name_of(fd)))
+		return REAL(ftruncate)(fd, n);
 	pthread_mutex_lock(&mu);
+	hold();
 	rc = REAL(ftruncate)(fd, n);
-	if (!rc && below(name_of(fd)))
+	if (!rc)
 		record('T', name_of(fd), "", (uint64_t)n, "", 0);
+	let_go();
 	pthread_mutex_unlock(&mu);
 	return rc;
 }
@@ -451,11 +501,16 @@ name_call(char op, const char *call, int d1, const char *n1, int d2, const char 
 	full_path(a, d1, n1);
 	if (n2)
 		full_path(b, d2, n2);
-	rc = below(a) && fails(call) ? -1 : fn(d1, n1, d2, n2, arg);
-	if (!rc && below(a)) {
-		record(op, a, b, 0, "", 0);
-		if (op == 'R')
+	if (!below(a)) {
+		rc = fn(d1, n1, d2, n2, arg);
+	} else {
+		hold();
+		rc = fails(call) ? -1 : fn(d1, n1, d2, n2, arg);
+		if (!rc)
+			record(op, a, b, 0, "", 0);
+		if (!rc && op == 'R')
 			renamed(a, b);
+		let_go();
 	}
 	pthread_mutex_unlock(&mu);
 	return rc;

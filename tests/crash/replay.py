@@ -6,6 +6,8 @@ durable may be there or not: dropped wholly, kept wholly, or, for data, a random
 choice of its 4 KiB blocks and, for names, a prefix of the changes, as a journal
 keeps them. A rename is one change, of a folder too.
 """
+import contextlib
+import fcntl
 import os
 import random
 import shutil
@@ -45,6 +47,15 @@ def mark(path, what):
     fd = os.open(path, os.O_WRONLY | os.O_APPEND)
     os.write(fd, struct.pack('<I', len(body)) + body)
     os.close(fd)
+
+
+@contextlib.contextmanager
+def between_calls(log):
+    """While none of the recorded programs is within a call. Who kills one does it now: else a
+    call may be done and not recorded, and what its next life builds on would be missing here."""
+    with open(log, 'rb') as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        yield
 
 
 class File:
@@ -145,6 +156,13 @@ class Disk:
         folder, name = self.split(path)
         return folder.now.get(name) if folder else self.top
 
+    def known(self, path):
+        """What stands under a path that a call has found there."""
+        what = self.find(path)
+        if what is None:
+            raise LookupError('the recording lacks %s' % path)
+        return what
+
     def change(self, *parts):
         c = Change(self.number, [p for p in parts if p[0]])
         c.apply(lambda folder: folder.now)
@@ -179,18 +197,18 @@ class Disk:
             folder, name = self.split(path)
             self.change((folder, name, File() if op == 'C' else Folder()))
         elif op in 'WZ':
-            self.write(self.find(path), (off, data if op == 'W' else bytes(count)))
+            self.write(self.known(path), (off, data if op == 'W' else bytes(count)))
         elif op == 'T':
-            self.write(self.find(path), ('T', off))
+            self.write(self.known(path), ('T', off))
         elif op == 'B':
             self.syncs[off] = self.number, self.find(path)
         elif op in 'SA' and not BLIND:
             upto, node = self.syncs.pop(off)
             self.sync(upto, node if op == 'S' else None)
         elif op == 'R':
-            self.change((*self.split(to), self.find(path)), (*self.split(path), None))
+            self.change((*self.split(to), self.known(path)), (*self.split(path), None))
         elif op == 'L':
-            self.change((*self.split(to), self.find(path)))
+            self.change((*self.split(to), self.known(path)))
         elif op == 'U':
             self.change((*self.split(path), None))
 

@@ -327,7 +327,8 @@ class Load:
             if status != 0:
                 self.complaints.append('maild stopped with %s' % status)
         if self.maild.proc.poll() is None:
-            self.maild.kill()
+            with replay.between_calls(self.journal.log):
+                self.maild.kill()
         else:
             self.maild.close()
         self.again += self.waiting.values()
