@@ -435,13 +435,14 @@ class Dovecot:
 class Load:
     """A run of smtpload, begun by the constructor."""
 
-    def __init__(self, system, sessions, size, seconds=None, messages=200000, rcpts=1, users=USERS):
+    def __init__(self, system, sessions, size, seconds=None, messages=200000, rcpts=1, users=USERS,
+                 to='user%d@example.test'):
         self.system, self.rcpts = system, rcpts
         self.cpu = system.cpu()
         self.start = time.monotonic()
         self.child = subprocess.Popen(
             [SMTPLOAD, '-m', str(messages), '-d', str(seconds or 60), '-s', str(sessions), '-l', str(size),
-             '-r', str(rcpts), '-u', str(users), '127.0.0.1', str(system.port)], stdout=subprocess.PIPE, text=True)
+             '-r', str(rcpts), '-u', str(users), '-t', to, '127.0.0.1', str(system.port)], stdout=subprocess.PIPE, text=True)
 
     def accepted(self):
         out = self.child.communicate()[0]

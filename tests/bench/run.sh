@@ -10,7 +10,7 @@ python=${PYTHON:-/usr/bin/python3}
 }
 echo "$(nproc) processors, load $(cut -d' ' -f1-3 /proc/loadavg), $(uname -sr)"
 failed=0
-for script in accept deliver fanout idle imap start; do
+for script in accept deliver relay fanout idle imap start; do
 	"$python" "$here/$script.py" "$@" || failed=1
 	echo
 done
