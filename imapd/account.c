@@ -71,25 +71,21 @@ take_account(struct imap *c, const struct login_answer *a)
 }
 
 enum result
-log_in(struct imap *c, struct str mech, struct str user, struct str password, struct str authzid)
+logged_in(struct imap *c, struct str user, const struct login_answer *a)
 {
-	struct login_request q = { .mech = mech, .user = user, .password = password,
-		.authzid = authzid, .service = STR("imap"), .tls = c->tls,
-		.client_ip = str_c(session_peer_text(c->s)) };
-	struct login_answer a = { 0 };
 	struct buf b = { 0 };
 	enum result r;
 
-	if (auth_login(&q, c->ar, &a) < 0 || (!a.ok && a.temporary))
+	if (!a->ok && a->temporary)
 		return no(c, "[UNAVAILABLE] Log-in is not available, try again");
-	if (!a.ok) {
+	if (!a->ok) {
 		LOG_INFO("imap.login_failed", L_STR("user", user),
-		    L_C("client", session_peer_text(c->s)), L_STR("why", a.text));
+		    L_C("client", session_peer_text(c->s)), L_STR("why", a->text));
 		if (++c->failures == FAILURES_MAX)
 			bye(c, "Too many failed log-ins");
 		return no(c, "[AUTHENTICATIONFAILED] Authentication failed");
 	}
-	if ((r = take_account(c, &a)) != IMAP_OK)
+	if ((r = take_account(c, a)) != IMAP_OK)
 		return r;
 	buf_puts(&b, "[CAPABILITY ");
 	capabilities(c, &b);
@@ -97,6 +93,18 @@ log_in(struct imap *c, struct str mech, struct str user, struct str password, st
 	c->text = arena_dup(c->ar, buf_view(&b));
 	buf_done(&b);
 	return IMAP_OK;
+}
+
+enum result
+log_in(struct imap *c, struct str user, struct str password)
+{
+	struct login_request q = { .mech = STR("LOGIN"), .user = user, .password = password,
+		.service = STR("imap"), .tls = c->tls, .client_ip = str_c(session_peer_text(c->s)) };
+	struct login_answer a = { 0 };
+
+	if (auth_login(&q, c->ar, &a) < 0)
+		a = (struct login_answer){ .temporary = true };
+	return logged_in(c, user, &a);
 }
 
 bool

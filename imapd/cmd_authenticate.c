@@ -1,84 +1,91 @@
-/* AUTHENTICATE PLAIN and LOGIN (RFC 3501 section 6.2.2, RFC 4616, 4959). */
+/* AUTHENTICATE (RFC 3501 section 6.2.2, RFC 4959). The mechanisms are lib/client/sasl's. */
+#include <errno.h>
 #include <string.h>
 
 #include "imapd/commands.h"
 #include "lib/base/text.h"
+#include "lib/client/sasl.h"
 
 enum { SASL_LINE_MAX = 16384 };
 
-/* One base64 answer of the client: "*" cancels. */
+struct asking {
+	struct imap *c;
+	const char *why; /* it ended */
+};
+
 static bool
-sasl_answer(struct imap *c, const char *challenge, struct str *ret, const char **ret_why)
+decode(struct str text, struct arena *a, struct str *ret)
 {
-	struct buf b = { .max = SASL_LINE_MAX };
+	struct buf b = { .max = SASL_MESSAGE_MAX };
+	bool fine = base64_get(&b, text) == 0 && !b.over;
+
+	*ret = fine ? arena_dup(a, buf_view(&b)) : STR_NULL;
+	if (b.p)
+		explicit_bzero(b.p, b.n);
+	buf_done(&b);
+	return ret->p != NULL;
+}
+
+/* A challenge, and one base64 answer of the client: "*" cancels. */
+static int
+ask(void *arg, struct str challenge, struct arena *a, struct str *ret)
+{
+	struct asking *k = arg;
+	struct buf b = { 0 };
 	struct str line;
-	bool fine;
+	int r;
 
-	*ret_why = "Authentication cancelled";
-	if (continuation(c, challenge) < 0 || read_line(c, SASL_LINE_MAX, &line) < 0) {
-		c->bye = true;
-		return false;
+	base64_put(&b, challenge);
+	r = continuation(k->c, b.n ? arena_cstr(a, buf_view(&b)) : "");
+	buf_done(&b);
+	if (r < 0 || read_line(k->c, SASL_LINE_MAX, &line) < 0) {
+		k->c->bye = true;
+		return -EPIPE;
 	}
+	k->why = "Authentication cancelled";
 	if (str_eq(line, STR("*")))
-		return false;
-	*ret_why = "Invalid base64";
-	fine = base64_get(&b, line) == 0;
-	if (fine)
-		*ret = arena_dup(c->ar, buf_view(&b));
-	buf_done(&b);
-	return fine && ret->p;
+		return -ECANCELED;
+	k->why = "Invalid base64";
+	return decode(line, a, ret) ? 0 : -EINVAL;
 }
 
-/* authzid NUL authcid NUL password (RFC 4616). */
 static enum result
-plain(struct imap *c, struct str msg)
+authenticate(struct imap *c, struct str mech, struct str initial)
 {
-	struct str authzid = str_cut(&msg, '\0'), user;
+	struct asking k = { .c = c };
+	const struct sasl_client client = { .service = STR("imap"), .stream = c->st, .ask = ask,
+		.arg = &k, .client_ip = str_c(session_peer_text(c->s)) };
+	struct login_answer a = { 0 };
+	struct str user;
 
-	if (!msg.p)
-		return bad(c, "Invalid PLAIN message");
-	user = str_cut(&msg, '\0');
-	if (!msg.p || user.n == 0 || str_chr(msg, '\0') >= 0)
-		return bad(c, "Invalid PLAIN message");
-	return log_in(c, STR("PLAIN"), user, msg, authzid);
-}
-
-/* SASL-IR: "=" is an empty initial response. */
-static bool
-initial(struct imap *c, struct parse *p, struct str *ret)
-{
-	struct buf b = { .max = SASL_LINE_MAX };
-	bool fine = str_eq(p->in, STR("=")) || base64_get(&b, p->in) == 0;
-
-	*ret = arena_dup(c->ar, buf_view(&b));
-	buf_done(&b);
-	return fine && ret->p;
+	switch (sasl_log_in(mech, initial, &client, c->ar, &a, &user)) {
+	case SASL_ENDED:
+		return c->bye ? IMAP_BYE : bad(c, k.why);
+	case SASL_UNKNOWN:
+		return no(c, "[CANNOT] Mechanism is not supported");
+	case SASL_MALFORMED:
+		return bad(c, "Invalid message of the mechanism");
+	case SASL_ANSWERED:
+		break;
+	}
+	return logged_in(c, user, &a);
 }
 
 enum result
 cmd_authenticate(struct imap *c, struct parse *p)
 {
-	struct str mech, first = STR_NULL, password;
-	bool is_plain, has_first;
-	const char *why;
+	struct str mech, first = STR_NULL;
 
 	if (!parse_sp(p) || !parse_atom(p, &mech))
 		return bad_args(c, p);
-	is_plain = str_ieq(mech, STR("PLAIN"));
-	if (!is_plain && !str_ieq(mech, STR("LOGIN")))
-		return no(c, "[CANNOT] Mechanism is not supported");
-	has_first = p->in.n > 0;
-	if (has_first && !parse_sp(p))
-		return bad_args(c, p);
+	if (p->in.n > 0) {
+		if (!parse_sp(p))
+			return bad_args(c, p);
+		/* SASL-IR: "=" is an empty initial response */
+		if (!decode(str_eq(p->in, STR("=")) ? STR("") : p->in, c->ar, &first))
+			return bad(c, "Invalid base64");
+	}
 	if (!login_allowed(c))
 		return not_in_plaintext(c);
-	if (has_first && !initial(c, p, &first))
-		return bad(c, "Invalid base64");
-	if (!has_first && !sasl_answer(c, is_plain ? "" : "VXNlcm5hbWU6", &first, &why))
-		return c->bye ? IMAP_BYE : bad(c, why);
-	if (is_plain)
-		return plain(c, first);
-	if (!sasl_answer(c, "UGFzc3dvcmQ6", &password, &why))
-		return c->bye ? IMAP_BYE : bad(c, why);
-	return log_in(c, STR("LOGIN"), first, password, STR_NULL);
+	return authenticate(c, mech, first);
 }

@@ -11,5 +11,5 @@ cmd_login(struct imap *c, struct parse *p)
 		return bad_args(c, p);
 	if (!login_allowed(c))
 		return not_in_plaintext(c);
-	return log_in(c, STR("LOGIN"), user, password, STR_NULL);
+	return log_in(c, user, password);
 }

@@ -1,5 +1,6 @@
 /* The table of commands and what the server says it can do. */
 #include "imapd/commands.h"
+#include "lib/client/sasl.h"
 
 static struct command table[] = {
 	{ "CAPABILITY", IN_ANY, 0, cmd_capability },
@@ -52,7 +53,10 @@ capabilities(struct imap *c, struct buf *b)
 	if (c->state == IN_NONAUTH) {
 		if (!c->tls && c->on.starttls)
 			buf_puts(b, " STARTTLS");
-		buf_puts(b, login_allowed(c) ? " AUTH=PLAIN AUTH=LOGIN" : " LOGINDISABLED");
+		if (login_allowed(c))
+			sasl_names_put(b, c->st, " AUTH=");
+		else
+			buf_puts(b, " LOGINDISABLED");
 		return;
 	}
 	buf_puts(b, " IDLE NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN LIST-EXTENDED SPECIAL-USE"

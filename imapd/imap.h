@@ -56,6 +56,8 @@ struct imap_listener {
 	struct imap_listener *next; /* of all that ever were */
 };
 
+struct login_answer;
+
 struct imap {
 	struct session *s;
 	struct stream *st;
@@ -165,8 +167,9 @@ void capabilities(struct imap *c, struct buf *b);
  * sessions do, when they wake the next time. */
 void account_changed(uint64_t account);
 /* After a good password: takes the account. */
-enum result log_in(struct imap *c, struct str mech, struct str user, struct str password,
-    struct str authzid);
+enum result log_in(struct imap *c, struct str user, struct str password);
+/* authd's answer becomes the session's account, or a NO. user: for the log. */
+enum result logged_in(struct imap *c, struct str user, const struct login_answer *a);
 bool login_allowed(const struct imap *c);
 /* A fresh ticket when the old one ends soon or authd has news. False: revoked. */
 bool account_renew(struct imap *c);

@@ -194,6 +194,8 @@ open_directory(const struct settings *st, struct err *e)
 	confinement.paths[0] = (struct confine_path){ dir, true };
 	r = directory_lock(dir, &authd.lock_fd, e);
 	if (!r)
+		r = authd_scram_init(dir, e);
+	if (!r)
 		r = directory_open(dir, &authd.changes, e);
 	if (!r)
 		r = directory_configured(authd.changes, st->domains, st->n_domains, e);

@@ -46,6 +46,19 @@ void authd_grant(struct peer *p, const struct directory_account *a, uint32_t rig
     struct buf *keep, struct login_answer *ans);
 /* Tells every caller; forgets what is remembered of passwords. */
 void authd_tell(const struct auth_changed *c);
+/* Answers MSG_AUTH_LOGIN with a refusal. */
+void authd_login_no(struct peer *p, uint64_t id, bool temporary, const char *why);
+/* A log-in whose proof was judged already, without a password: waits as failures demand,
+ * then answers. a->id 0: nobody. final: the mechanism's last word when it fits, at most
+ * LOGIN_FINAL_MAX bytes. */
+#define LOGIN_FINAL_MAX 63
+void authd_login_proven(struct peer *p, uint64_t id, const struct login_request *q,
+    const struct directory_account *a, bool fits, struct str final);
+
+/* authd_scram.c */
+void authd_scram(struct peer *p, uint64_t id, const struct login_request *q);
+int authd_scram_init(const char *dir, struct err *e);
+
 /* Before threads exist: the decoy hash. */
 int authd_login_init(unsigned cost, struct err *e);
 

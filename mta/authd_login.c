@@ -13,6 +13,7 @@
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
@@ -40,6 +41,8 @@ struct login {
 	struct directory_account account; /* id 0: nobody */
 	char prepared[PASSWORD_MAX + 1];
 	bool usable;                      /* prepared holds a password, the account may log in */
+	bool proven;                      /* no password to hash: `fits` was judged before */
+	char final[LOGIN_FINAL_MAX + 1];  /* for the client, when it fits */
 	int fits;                         /* by the worker */
 	uint64_t hash_us;
 	uint64_t name_key, network_key;   /* 0: not counted */
@@ -112,6 +115,7 @@ grant(struct login *l, bool cached)
 	LOG_INFO("auth.ok", L_C("user", l->account.address), L_C("service", l->service),
 	    L_C("ip", l->client), L_U64("cached", cached));
 	authd_grant(l->peer, &l->account, TICKET_MAIL | TICKET_SUBMIT, &keep, &ans);
+	ans.message = str_c(l->final);
 	answer(l->peer, l->id, &ans);
 	buf_done(&keep);
 }
@@ -121,6 +125,7 @@ deny(struct login *l)
 {
 	const char *why = !l->account.id ? "no such user" : !l->account.hash[0] ? "no password"
 	    : l->account.state != AUTH_ACTIVE                                   ? "suspended"
+	    : l->proven                                                         ? "wrong proof"
 	                                                                        : "wrong password";
 
 	metric_add(&failed_total, 1);
@@ -149,7 +154,8 @@ checked(struct job *j)
 	struct directory_account now;
 	int r = 0;
 
-	metric_observe_us(&hash_time, l->hash_us);
+	if (!l->proven)
+		metric_observe_us(&hash_time, l->hash_us);
 	if (l->fits)
 		r = directory_account(authd.questions, l->account.id, &now);
 	if (r && r != -ENOENT) {
@@ -158,7 +164,8 @@ checked(struct job *j)
 	} else if (l->fits && !r && now.generation == l->account.generation &&
 	    now.state == AUTH_ACTIVE) {
 		leave(l, PENALTY_PASSED);
-		recent_add(authd.passwords, l->password, clock_ms());
+		if (!l->proven)
+			recent_add(authd.passwords, l->password, clock_ms());
 		recent_add(authd.networks, l->network, clock_ms());
 		grant(l, false);
 	} else {
@@ -173,6 +180,10 @@ start_check(void *arg)
 {
 	struct login *l = arg;
 
+	if (l->proven) {
+		checked(&l->job);
+		return;
+	}
 	l->job.work = check;
 	l->job.done = checked;
 	if (authd.workers && !workers_add(authd.workers, &l->job, false))
@@ -214,6 +225,31 @@ other_identity(const struct login_request *q)
 	    strcmp(a.local, b.local) || strcmp(a.domain, b.domain);
 }
 
+static void
+note_client(struct login *l, const struct login_request *q)
+{
+	copy(l->user, sizeof l->user, q->user);
+	copy(l->service, sizeof l->service, q->service);
+	copy(l->client, sizeof l->client, q->client_ip);
+}
+
+/* An app password is long and random: a plain hash of it is looked up, on the loop. What
+ * has its form and is none is looked at as any password. Negative when the directory
+ * cannot say. */
+static int
+app_password(struct login *l, const struct login_request *q)
+{
+	char hash[PASSWORD_HASH_MAX];
+	int r;
+
+	if (!l->usable || !password_app_hash(q->password, hash))
+		return 0;
+	r = directory_app_password(authd.questions, l->account.id, str_c(hash));
+	l->fits = r == 1;
+	l->proven = r == 1;
+	return r;
+}
+
 /* Looks up and prepares: 0, or negative when the directory cannot say. */
 static int
 prepare(struct login *l, const struct login_request *q)
@@ -225,13 +261,14 @@ prepare(struct login *l, const struct login_request *q)
 	if (r)
 		l->account.id = 0;
 	l->usable = !r && l->account.state == AUTH_ACTIVE && !other_identity(q);
+	note_client(l, q);
+	r = app_password(l, q);
+	if (r)
+		return r < 0 ? r : 0;
 	if (password_prepare(q->password, l->prepared)) {
 		l->usable = false;
 		strcpy(l->prepared, "?"); /* hashed all the same */
 	}
-	copy(l->user, sizeof l->user, q->user);
-	copy(l->service, sizeof l->service, q->service);
-	copy(l->client, sizeof l->client, q->client_ip);
 	l->password = recent_key(authd.passwords, l->account.id, l->account.generation,
 	    str_c(l->prepared));
 	return 0;
@@ -260,11 +297,26 @@ enter(struct login *l, const struct login_request *q)
 	return (int64_t)(by_name > by_network ? by_name : by_network);
 }
 
+/* To be checked, after the delay that failures demand. */
+static void
+wait_for_check(struct login *l, const struct login_request *q)
+{
+	int64_t ms = enter(l, q);
+
+	if (ms < 0) {
+		metric_add(&refused_total, 1);
+		answer_no(l->peer, l->id, true, "too many log-ins wait");
+		login_free(l);
+	} else if (ms) {
+		loop_timer(service_loop(authd.service), &l->timer, (uint64_t)ms, start_check, l);
+	} else {
+		start_check(l);
+	}
+}
+
 static void
 login_begin(struct login *l, const struct login_request *q)
 {
-	int64_t ms;
-
 	if (prepare(l, q)) {
 		answer_no(l->peer, l->id, true, "directory failed");
 		login_free(l);
@@ -275,16 +327,43 @@ login_begin(struct login *l, const struct login_request *q)
 		login_free(l);
 		return;
 	}
-	ms = enter(l, q);
-	if (ms < 0) {
-		metric_add(&refused_total, 1);
-		answer_no(l->peer, l->id, true, "too many log-ins wait");
-		login_free(l);
-	} else if (ms) {
-		loop_timer(service_loop(authd.service), &l->timer, (uint64_t)ms, start_check, l);
-	} else {
-		start_check(l);
+	wait_for_check(l, q);
+}
+
+void
+authd_login_no(struct peer *p, uint64_t id, bool temporary, const char *why)
+{
+	answer_no(p, id, temporary, why);
+}
+
+static struct login *
+login_new(struct peer *p, uint64_t id)
+{
+	struct login *l = calloc(1, sizeof *l);
+
+	if (!l) {
+		answer_no(p, id, true, "no memory");
+		return NULL;
 	}
+	l->peer = chan_peer_ref(p);
+	l->id = id;
+	return l;
+}
+
+void
+authd_login_proven(struct peer *p, uint64_t id, const struct login_request *q,
+    const struct directory_account *a, bool fits, struct str final)
+{
+	struct login *l = login_new(p, id);
+
+	if (!l)
+		return;
+	l->account = *a;
+	l->proven = true;
+	l->fits = fits && a->state == AUTH_ACTIVE && !other_identity(q);
+	note_client(l, q);
+	copy(l->final, sizeof l->final, final);
+	wait_for_check(l, q);
 }
 
 void
@@ -297,14 +376,13 @@ authd_login(struct peer *p, struct frame *f)
 		answer_no(p, f->id, false, "malformed request");
 		return;
 	}
-	l = calloc(1, sizeof *l);
-	if (!l) {
-		answer_no(p, f->id, true, "no memory");
+	if (str_istarts(q.mech, STR("SCRAM-SHA-256"))) {
+		authd_scram(p, f->id, &q);
 		return;
 	}
-	l->peer = chan_peer_ref(p);
-	l->id = f->id;
-	login_begin(l, &q);
+	l = login_new(p, f->id);
+	if (l)
+		login_begin(l, &q);
 }
 
 int

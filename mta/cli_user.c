@@ -1,6 +1,7 @@
 /* `posthorn user ...`: the accounts of the directory. */
 #include "lib/base/clock.h"
 #include "mta/cli_directory.h"
+#include "mta/password.h"
 
 static const struct cli_opt add_opts[] = {
 	{ "password", OPT_STRING, "TEXT", "the password; only in a sandbox" },
@@ -201,6 +202,92 @@ user_show(struct cli *c)
 	return cli_directory(c, &q, show_row, c);
 }
 
+/* ---- app passwords ---- */
+
+static const struct cli_col app_columns[] = {
+	{ "label", false },
+	{ "created", false },
+};
+
+static void
+app_row(void *arg, const struct auth_row *r)
+{
+	struct listing *l = arg;
+	char created[25];
+
+	clock_iso(r->changed_ms * 1000, created);
+	cli_cell(l->t, r->name);
+	cli_cell(l->t, arena_dup(l->c->arena, str_c(created)));
+}
+
+static int
+app_list(struct cli *c, struct auth_admin q)
+{
+	struct listing l = { c, cli_table_new(c, app_columns, sizeof app_columns / sizeof *app_columns) };
+	int status;
+
+	q.op = AUTH_APP_LIST;
+	status = cli_directory(c, &q, app_row, &l);
+	cli_table_end(&l.t);
+	return status;
+}
+
+/* The password is made here, told once, and kept as a hash only. */
+static int
+app_add(struct cli *c, struct auth_admin q)
+{
+	char password[PASSWORD_APP_SIZE + 1];
+	int status;
+
+	if (password_app_new(password))
+		return cli_fail(c, CLI_FAILED, "no random bytes");
+	q.op = AUTH_APP_ADD;
+	q.password = str_c(password);
+	status = cli_directory(c, &q, NULL, NULL);
+	if (!status && c->json) {
+		struct json *j = cli_json(c);
+
+		json_object(j);
+		json_key(j, "password");
+		json_str(j, q.password);
+		json_end(j);
+		cli_json_end(c);
+	}
+	if (!status)
+		cli_say(c, "%s", password);
+	password_wipe(password, sizeof password);
+	return status;
+}
+
+static int
+app_delete(struct cli *c, struct auth_admin q)
+{
+	int status;
+
+	q.op = AUTH_APP_DELETE;
+	status = cli_directory(c, &q, NULL, NULL);
+	if (!status)
+		cli_say(c, "app password '%s' of %s deleted", c->args[2], c->args[1]);
+	return status;
+}
+
+static int
+user_app_password(struct cli *c)
+{
+	struct auth_admin q = { .name = str_c(c->args[1]) };
+	struct str what = str_c(c->args[0]);
+
+	if (c->n_args > 2)
+		q.label = str_c(c->args[2]);
+	if (str_eq(what, STR("list")) && !q.label.n)
+		return app_list(c, q);
+	if (str_eq(what, STR("add")) && q.label.n)
+		return app_add(c, q);
+	if (str_eq(what, STR("delete")) && q.label.n)
+		return app_delete(c, q);
+	return cli_fail(c, CLI_USAGE, "add ADDRESS LABEL, list ADDRESS, or delete ADDRESS LABEL");
+}
+
 const struct verb cli_user[] = {
 	{ "user", "add", "ADDRESS", "add an account", add_opts, user_add,
 	    .more = "The password is the first line of standard input; at a terminal it is asked for.",
@@ -223,5 +310,10 @@ const struct verb cli_user[] = {
 	{ "user", "delete", "ADDRESS", "delete an account", delete_opts, user_delete,
 	    .more = "The mail stays in the store unless --purge is given. The account's id is never "
 	            "used again." },
+	{ "user", "app-password", "add|list|delete ADDRESS [LABEL]",
+	    "passwords for single programs of the user's", NULL, user_app_password,
+	    .more = "A new one is made and printed, once. It logs in beside the account's own password, "
+	            "by PLAIN and LOGIN. Deleting one ends the account's sessions.",
+	    .examples = "user app-password add user1@example.test phone\n" },
 	{ 0 },
 };

@@ -157,6 +157,15 @@ static const char *const sql[DS_MAX] = {
 	[DS_FORWARD_ADD] = "INSERT OR IGNORE INTO forward (account, target) VALUES (?1, ?2)",
 	[DS_FORWARD_CLEAR] = "DELETE FROM forward WHERE account = ?1",
 	[DS_FORWARD_MODE] = "UPDATE account SET forward = ?2 WHERE id = ?1",
+	[DS_SCRAM] = "SELECT iterations, salt, stored_key, server_key FROM credential "
+	             "WHERE account = ?1 AND kind = 1",
+	[DS_APP_FIND] = "SELECT 1 FROM credential WHERE account = ?1 AND kind = 2 AND hash = ?2",
+	[DS_APP_ADD] = "INSERT INTO credential (account, kind, label, hash, iterations, salt, "
+	               "stored_key, server_key, changed_ms) VALUES (?1, 2, ?2, ?3, 0, x'', x'', x'', ?4)",
+	[DS_APP_LIST] = "SELECT label, changed_ms FROM credential WHERE account = ?1 AND kind = 2 "
+	                "ORDER BY label",
+	[DS_APP_DELETE] = "DELETE FROM credential WHERE account = ?1 AND kind = 2 AND label = ?2",
+	[DS_APP_COUNT] = "SELECT count(*) FROM credential WHERE account = ?1 AND kind = 2",
 	[DS_PASSWORD_SET] = "INSERT INTO credential (account, kind, hash, iterations, salt, "
 	                    "stored_key, server_key, changed_ms) VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6, ?7) "
 	                    "ON CONFLICT (account, kind, label) DO UPDATE SET hash = excluded.hash, "
@@ -531,6 +540,69 @@ directory_login(struct directory *d, struct str name, struct directory_account *
 	if (!m.domain[0] && only_domain(d, m.domain))
 		return -ENOENT;
 	return find(d, DS_FIND_LOGIN, m.domain, str_c(m.local), ret);
+}
+
+void
+directory_login_name(struct directory *d, struct str name, char out[static DIRECTORY_NAME_MAX + 1])
+{
+	struct mailname m = { 0 };
+
+	if (mailname_parse(name, &m)) {
+		snprintf(out, DIRECTORY_NAME_MAX + 1, "%.*s", STR_ARG(str_head(name, DIRECTORY_NAME_MAX)));
+		return;
+	}
+	if (!m.domain[0])
+		only_domain(d, m.domain);
+	snprintf(out, DIRECTORY_NAME_MAX + 1, "%s@%s", m.local, m.domain);
+}
+
+static bool
+read_key(sqlite3_stmt *s, int col, unsigned char *out, size_t n)
+{
+	const void *p = sqlite3_column_blob(s, col);
+
+	if (!p || (size_t)sqlite3_column_bytes(s, col) != n)
+		return false;
+	memcpy(out, p, n);
+	return true;
+}
+
+int
+directory_scram(struct directory *d, uint64_t account, struct scram_keys *ret)
+{
+	sqlite3_stmt *s = directory_stmt(d, DS_SCRAM);
+	int rc, r = -ENOENT;
+
+	if (!s)
+		return -EIO;
+	sqlite3_bind_int64(s, 1, (int64_t)account);
+	rc = sqlite3_step(s);
+	if (rc == SQLITE_ROW) {
+		ret->iterations = (unsigned)sqlite3_column_int(s, 0);
+		if (read_key(s, 1, ret->salt, sizeof ret->salt) && ret->iterations &&
+		    read_key(s, 2, ret->stored, sizeof ret->stored) &&
+		    read_key(s, 3, ret->server, sizeof ret->server))
+			r = 0;
+	} else if (rc != SQLITE_DONE) {
+		r = sqlite_code(rc);
+	}
+	sqlite3_reset(s);
+	return r;
+}
+
+int
+directory_app_password(struct directory *d, uint64_t account, struct str hash)
+{
+	sqlite3_stmt *s = directory_stmt(d, DS_APP_FIND);
+	int rc;
+
+	if (!s)
+		return -EIO;
+	sqlite3_bind_int64(s, 1, (int64_t)account);
+	directory_bind_str(s, 2, hash);
+	rc = sqlite3_step(s);
+	sqlite3_reset(s);
+	return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : sqlite_code(rc);
 }
 
 int

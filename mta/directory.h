@@ -57,6 +57,15 @@ int directory_forwards(struct directory *d, uint64_t account, struct arena *a, s
 /* The account that logs in under this name, with its hash; a name without domain
  * counts when there is one local domain. 0, -ENOENT, or another failure. */
 int directory_login(struct directory *d, struct str name, struct directory_account *ret);
+/* The one spelling of a log-in name, whether anybody has it or not: "user1" is
+ * "user1@example.test" where there is one local domain. */
+void directory_login_name(struct directory *d, struct str name,
+    char out[static DIRECTORY_NAME_MAX + 1]);
+/* The keys of an account's password for SCRAM. 0, -ENOENT, or another failure. */
+int directory_scram(struct directory *d, uint64_t account, struct scram_keys *ret);
+/* Whether the account has an app password of this hash (password_app_hash): 1, 0, or a
+ * failure. */
+int directory_app_password(struct directory *d, uint64_t account, struct str hash);
 /* 0, -ENOENT, or another failure. */
 int directory_account(struct directory *d, uint64_t id, struct directory_account *ret);
 

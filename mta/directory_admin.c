@@ -340,6 +340,104 @@ user_show(struct verb_ctx *c)
 	return r == -ENOENT ? no_such_user(c) : r;
 }
 
+/* ---- app passwords ---- */
+
+#define APP_PASSWORDS_MAX 50
+#define LABEL_MAX 100
+
+static bool
+is_label(struct str s)
+{
+	for (size_t i = 0; i < s.n; i++)
+		if ((unsigned char)s.p[i] < ' ' || s.p[i] == 127)
+			return false;
+	return s.n > 0 && s.n <= LABEL_MAX;
+}
+
+static int64_t
+app_count(struct verb_ctx *c)
+{
+	sqlite3_stmt *s = directory_stmt(c->d, DS_APP_COUNT);
+	int64_t n = INT64_MAX;
+
+	if (!s)
+		return n;
+	sqlite3_bind_int64(s, 1, (int64_t)c->account.id);
+	if (sqlite3_step(s) == SQLITE_ROW)
+		n = sqlite3_column_int64(s, 0);
+	sqlite3_reset(s);
+	return n;
+}
+
+static int
+app_add(struct verb_ctx *c)
+{
+	sqlite3_stmt *s = directory_stmt(c->d, DS_APP_ADD);
+	char hash[PASSWORD_HASH_MAX];
+	int r;
+
+	if (!s)
+		return failed(c, -EIO);
+	if (!is_label(c->q->label))
+		return err_set(c->e, -EINVAL, "a label is 1 to %d bytes without control characters", LABEL_MAX);
+	if (!password_app_hash(c->q->password, hash))
+		return err_set(c->e, -EINVAL, "not an app password");
+	if (app_count(c) >= APP_PASSWORDS_MAX)
+		return err_set(c->e, -ENOSPC, "an account has at most %d app passwords", APP_PASSWORDS_MAX);
+	sqlite3_bind_int64(s, 1, (int64_t)c->account.id);
+	directory_bind_str(s, 2, c->q->label);
+	sqlite3_bind_text(s, 3, hash, -1, SQLITE_TRANSIENT);
+	sqlite3_bind_int64(s, 4, now_ms());
+	r = directory_run(c->d, s);
+	if (r == -EEXIST)
+		return err_set(c->e, r, "there is an app password '%.*s'", STR_ARG(c->q->label));
+	return r ? failed(c, r) : 0;
+}
+
+/* Sessions that logged in with it end, as after a new password. */
+static int
+app_delete(struct verb_ctx *c)
+{
+	sqlite3_stmt *s = directory_stmt(c->d, DS_APP_DELETE);
+	int r;
+
+	if (!s)
+		return failed(c, -EIO);
+	sqlite3_bind_int64(s, 1, (int64_t)c->account.id);
+	directory_bind_str(s, 2, c->q->label);
+	r = directory_run(c->d, s);
+	if (r)
+		return failed(c, r);
+	if (!sqlite3_changes(c->d->db))
+		return err_set(c->e, -ENOENT, "no app password '%.*s'", STR_ARG(c->q->label));
+	return revoke(c, DS_USER_RAISE, 0, c->account.state == AUTH_ACTIVE);
+}
+
+static void
+app_row(struct verb_ctx *c, sqlite3_stmt *s)
+{
+	struct auth_row r = { .name = str_c((const char *)sqlite3_column_text(s, 0)),
+		.changed_ms = (uint64_t)sqlite3_column_int64(s, 1) };
+
+	c->fn(c->arg, &r);
+}
+
+static int
+app_list(struct verb_ctx *c)
+{
+	sqlite3_stmt *s;
+	int r = load(c);
+
+	if (r)
+		return r;
+	s = directory_stmt(c->d, DS_APP_LIST);
+	if (!s)
+		return failed(c, -EIO);
+	sqlite3_bind_int64(s, 1, (int64_t)c->account.id);
+	r = rows(c, s, app_row);
+	return r == -ENOENT ? 0 : r;
+}
+
 /* ---- domains ---- */
 
 static void
@@ -527,6 +625,9 @@ static const struct {
 	[AUTH_DOMAIN_ADD] = { domain_add, V_DOMAIN | V_WRITE },
 	[AUTH_DOMAIN_LIST] = { domain_list, 0 },
 	[AUTH_DOMAIN_DELETE] = { domain_delete, V_DOMAIN | V_WRITE },
+	[AUTH_APP_ADD] = { app_add, V_USER | V_LOAD | V_WRITE },
+	[AUTH_APP_LIST] = { app_list, V_USER },
+	[AUTH_APP_DELETE] = { app_delete, V_USER | V_LOAD | V_WRITE },
 };
 
 static int

@@ -8,6 +8,7 @@
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/text.h"
 
@@ -122,15 +123,65 @@ scram_derive(const char *prepared, struct scram_keys *k)
 	return ok ? 0 : -EIO;
 }
 
+unsigned
+password_scram_iterations(unsigned cost)
+{
+	return 4096u << (cost < 5 ? (cost ? cost - 1 : 0) : 4);
+}
+
 int
 password_scram(const char *prepared, unsigned cost, struct scram_keys *ret, struct err *e)
 {
-	struct scram_keys k = { .iterations = 4096u << (cost < 5 ? cost - 1 : 4) };
+	struct scram_keys k = { .iterations = password_scram_iterations(cost) };
 
 	if (RAND_bytes(k.salt, sizeof k.salt) != 1 || scram_derive(prepared, &k))
 		return err_set(e, -EIO, "cannot derive SCRAM keys");
 	*ret = k;
 	return 0;
+}
+
+static const char app_letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+
+int
+password_app_new(char out[static PASSWORD_APP_SIZE + 1])
+{
+	unsigned char random[PASSWORD_APP_SIZE];
+
+	if (RAND_bytes(random, sizeof random) != 1)
+		return -EIO;
+	for (size_t i = 0; i < PASSWORD_APP_SIZE; i++)
+		out[i] = i % 6 == 5 ? '-' : app_letters[random[i] & 31];
+	out[PASSWORD_APP_SIZE] = '\0';
+	password_wipe(random, sizeof random);
+	return 0;
+}
+
+static bool
+is_app_password(struct str s)
+{
+	for (size_t i = 0; i < s.n && s.n == PASSWORD_APP_SIZE; i++)
+		if (i % 6 == 5 ? s.p[i] != '-' : !s.p[i] || !strchr(app_letters, s.p[i]))
+			return false;
+	return s.n == PASSWORD_APP_SIZE;
+}
+
+bool
+password_app_hash(struct str password, char out[static PASSWORD_HASH_MAX])
+{
+	static const char head[] = "$app$";
+	unsigned char md[32];
+	struct buf b = { .max = PASSWORD_HASH_MAX };
+	bool ok = is_app_password(password) &&
+	    EVP_Digest(password.p, password.n, md, NULL, EVP_sha256(), NULL) == 1;
+
+	if (ok) {
+		buf_puts(&b, head);
+		hex_put(&b, str_from(md, sizeof md));
+		memcpy(out, b.p, b.n);
+		out[b.n] = '\0';
+	}
+	buf_done(&b);
+	return ok;
 }
 
 void

@@ -29,10 +29,20 @@ int password_hash(const char *prepared, unsigned cost, char out[static PASSWORD_
 /* 1 when it fits, 0 when not, -EINVAL for a hash that crypt(5) does not know. */
 int password_verify(const char *prepared, const char *hash);
 
+unsigned password_scram_iterations(unsigned cost);
 /* Fresh salt; iterations grow with the cost. */
 int password_scram(const char *prepared, unsigned cost, struct scram_keys *ret, struct err *e);
 /* The keys for a salt and iterations given. */
 int scram_derive(const char *prepared, struct scram_keys *k);
+
+/*
+ * App passwords are made by the house: PASSWORD_APP_SIZE characters, 125 random bits in
+ * five groups ("abcde-fghij-klmno-pqrst-uvwxy"), so that a plain hash keeps them.
+ */
+#define PASSWORD_APP_SIZE 29
+int password_app_new(char out[static PASSWORD_APP_SIZE + 1]);
+/* The hash of what has the form of one; false: it has not. */
+bool password_app_hash(struct str password, char out[static PASSWORD_HASH_MAX]);
 
 /* Overwrites what must not stay in memory. */
 void password_wipe(void *p, size_t n);

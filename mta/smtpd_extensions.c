@@ -5,6 +5,7 @@
 #include "mta/smtpd.h"
 
 #include "lib/base/clock.h"
+#include "lib/client/sasl.h"
 #include "lib/mail/date.h"
 #include "mta/xclient.h"
 
@@ -43,7 +44,7 @@ put_size(struct smtp *s, struct buf *b)
 static void
 put_auth(struct smtp *s, struct buf *b)
 {
-	buf_puts(b, " PLAIN LOGIN");
+	sasl_names_put(b, s->io, " ");
 }
 
 /* The longest interval, and the date and time that it is now. */

@@ -56,7 +56,8 @@ auth_ask_id_get(struct str body, uint64_t *ret)
 
 /* ---- log-in ---- */
 
-enum { T_Q_MECH = 1, T_Q_USER, T_Q_PASSWORD, T_Q_AUTHZID, T_Q_SERVICE, T_Q_CLIENT, T_Q_TLS };
+enum { T_Q_MECH = 1, T_Q_USER, T_Q_PASSWORD, T_Q_AUTHZID, T_Q_SERVICE, T_Q_CLIENT, T_Q_TLS,
+	T_Q_MESSAGE, T_Q_STATE, T_Q_EXPORTER, T_Q_END_POINT };
 
 void
 login_request_put(struct buf *b, const struct login_request *r)
@@ -70,6 +71,14 @@ login_request_put(struct buf *b, const struct login_request *r)
 	wire_str(b, T_Q_CLIENT, r->client_ip);
 	if (r->tls)
 		wire_u64(b, T_Q_TLS, 1);
+	if (r->message.p)
+		wire_str(b, T_Q_MESSAGE, r->message);
+	if (r->state.n)
+		wire_str(b, T_Q_STATE, r->state);
+	if (r->bind_exporter.n)
+		wire_str(b, T_Q_EXPORTER, r->bind_exporter);
+	if (r->bind_end_point.n)
+		wire_str(b, T_Q_END_POINT, r->bind_end_point);
 }
 
 int
@@ -88,6 +97,10 @@ login_request_get(struct str body, struct login_request *ret)
 		case T_Q_SERVICE: q.service = f.v; break;
 		case T_Q_CLIENT: q.client_ip = f.v; break;
 		case T_Q_TLS: q.tls = wire_int(&f) != 0; break;
+		case T_Q_MESSAGE: q.message = f.v; break;
+		case T_Q_STATE: q.state = f.v; break;
+		case T_Q_EXPORTER: q.bind_exporter = f.v; break;
+		case T_Q_END_POINT: q.bind_end_point = f.v; break;
 		}
 	}
 	if (r < 0)
@@ -97,7 +110,7 @@ login_request_get(struct str body, struct login_request *ret)
 }
 
 enum { T_A_OK = 1, T_A_TEMPORARY, T_A_ACCOUNT, T_A_VOLUME, T_A_SLOT, T_A_USER, T_A_TICKET,
-	T_A_EXPIRES, T_A_TEXT };
+	T_A_EXPIRES, T_A_TEXT, T_A_MORE, T_A_MESSAGE, T_A_STATE };
 
 void
 login_answer_put(struct buf *b, const struct login_answer *r)
@@ -114,6 +127,12 @@ login_answer_put(struct buf *b, const struct login_answer *r)
 	}
 	if (r->text.n)
 		wire_str(b, T_A_TEXT, r->text);
+	if (r->more)
+		wire_u64(b, T_A_MORE, 1);
+	if (r->message.n)
+		wire_str(b, T_A_MESSAGE, r->message);
+	if (r->state.n)
+		wire_str(b, T_A_STATE, r->state);
 }
 
 int
@@ -134,6 +153,9 @@ login_answer_get(struct str body, struct login_answer *ret)
 		case T_A_TICKET: a.ticket = f.v; break;
 		case T_A_EXPIRES: a.ticket_expires_ms = wire_int(&f); break;
 		case T_A_TEXT: a.text = f.v; break;
+		case T_A_MORE: a.more = wire_int(&f) != 0; break;
+		case T_A_MESSAGE: a.message = f.v; break;
+		case T_A_STATE: a.state = f.v; break;
 		}
 	}
 	if (r < 0)

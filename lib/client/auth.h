@@ -96,8 +96,13 @@ void resolve_rcpt(const struct resolve_answer *r, size_t i, struct str original,
     struct envelope_rcpt *ret);
 
 struct login_request {
-	struct str mech;       /* "PLAIN", "LOGIN"; a SCRAM step later */
+	struct str mech;       /* "PLAIN", "LOGIN": user, password, authzid; else by its name:
+	                        * "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS": message, state */
 	struct str user, password, authzid;
+	struct str message;    /* what the client said */
+	struct str state;      /* of the answer before; empty at first */
+	struct str bind_exporter, bind_end_point; /* channel bindings of the client's TLS (RFC 9266,
+	                        * RFC 5929); empty: none, and then -PLUS is not offered */
 	struct str service;    /* "imap", "smtp" */
 	struct str client_ip;
 	bool tls;
@@ -105,6 +110,9 @@ struct login_request {
 struct login_answer {
 	bool ok;
 	bool temporary;        /* not ok because authd could not say */
+	bool more;             /* neither: message is a challenge, ask again with state */
+	struct str message;    /* for the client; with ok its last word, or empty */
+	struct str state;
 	uint64_t account;
 	uint32_t volume, slot;
 	struct str user;       /* canonical address */

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 
-enum { T_OP = 1, T_NAME, T_PASSWORD, T_POSTMASTER, T_QUOTA, T_PURGE, T_TARGETS, T_KEEP };
+enum { T_OP = 1, T_NAME, T_PASSWORD, T_POSTMASTER, T_QUOTA, T_PURGE, T_TARGETS, T_KEEP, T_LABEL };
 
 void
 auth_admin_put(struct buf *b, const struct auth_admin *q)
@@ -16,6 +16,8 @@ auth_admin_put(struct buf *b, const struct auth_admin *q)
 	wire_u64(b, T_PURGE, q->purge);
 	wire_str(b, T_TARGETS, q->targets);
 	wire_u64(b, T_KEEP, q->keep);
+	if (q->label.n)
+		wire_str(b, T_LABEL, q->label);
 }
 
 int
@@ -35,6 +37,7 @@ auth_admin_get(struct str body, struct auth_admin *ret)
 		case T_PURGE: q.purge = wire_int(&f) != 0; break;
 		case T_TARGETS: q.targets = f.v; break;
 		case T_KEEP: q.keep = wire_int(&f) != 0; break;
+		case T_LABEL: q.label = f.v; break;
 		}
 	}
 	if (r < 0 || q.op < AUTH_USER_ADD || q.op >= AUTH_OP_MAX)

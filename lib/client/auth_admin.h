@@ -25,6 +25,9 @@ enum auth_op {
 	AUTH_ALIAS_LIST,     /* name: empty, or part of an address */
 	AUTH_ALIAS_DELETE,   /* name; targets: those alone, empty: all */
 	AUTH_USER_FORWARD,   /* name; targets: empty: none any more; keep */
+	AUTH_APP_ADD,        /* name, label, password: of the form of password_app_new */
+	AUTH_APP_LIST,       /* name; rows: label in name, changed_ms */
+	AUTH_APP_DELETE,     /* name, label */
 	AUTH_OP_MAX
 };
 
@@ -36,6 +39,7 @@ struct auth_admin {
 	struct str name;       /* address or domain */
 	struct str password;
 	struct str postmaster; /* an account's address */
+	struct str label;      /* of an app password */
 	uint64_t quota;        /* bytes; 0: none; AUTH_QUOTA_DEFAULT */
 	bool purge;
 	struct str targets;    /* addresses, parted by commas */

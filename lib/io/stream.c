@@ -138,6 +138,13 @@ stream_tls(const struct stream *s)
 	return s->tls ? &s->tls->info : NULL;
 }
 
+size_t
+stream_tls_binding(const struct stream *s, const char *type,
+    unsigned char out[static STREAM_BINDING_MAX])
+{
+	return s->tls ? tls_conn_binding(s->tls, type, out, STREAM_BINDING_MAX) : 0;
+}
+
 static int
 fail(struct stream *s, int code, const char *what)
 {

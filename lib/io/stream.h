@@ -85,6 +85,12 @@ int stream_tls_connect_as(struct stream *s, struct tls_client *t, const struct t
 struct tls_session *stream_tls_session(const struct stream *s);
 /* NULL when in plaintext. */
 const struct tls_info *stream_tls(const struct stream *s);
+/* Channel binding data of the TLS connection, of type "tls-exporter" (RFC 9266; where it
+ * is safe: TLS 1.3, or the extended master secret) or "tls-server-end-point" (RFC 5929
+ * section 4; of an accepted connection): its length, 0 when there is none. */
+#define STREAM_BINDING_MAX 64
+size_t stream_tls_binding(const struct stream *s, const char *type,
+    unsigned char out[static STREAM_BINDING_MAX]);
 
 /* Why the stream failed, for the log; "" while it has not. */
 const char *stream_why(const struct stream *s);

@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "lib/base/clock.h"
 #include "lib/io/tls_private.h"
@@ -512,4 +513,44 @@ tls_conn_free(struct tls_conn **cp)
 	ERR_clear_error();
 	free(c);
 	*cp = NULL;
+}
+
+/* ---- channel bindings ---- */
+
+static size_t
+bind_exporter(SSL *ssl, unsigned char *out, size_t max)
+{
+	static const char label[] = "EXPORTER-Channel-Binding";
+
+	if (max < 32 || (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1) ||
+	    SSL_export_keying_material(ssl, out, 32, label, sizeof label - 1, NULL, 0, 0) != 1)
+		return 0;
+	return 32;
+}
+
+/* The certificate's digest by the hash of its signature, MD5 and SHA-1 raised to SHA-256. */
+static size_t
+bind_end_point(SSL *ssl, unsigned char *out, size_t max)
+{
+	X509 *cert = SSL_is_server(ssl) ? SSL_get_certificate(ssl) : NULL;
+	int md_nid = NID_undef;
+	const EVP_MD *md;
+	unsigned n = 0;
+
+	if (!cert || OBJ_find_sigid_algs(X509_get_signature_nid(cert), &md_nid, NULL) != 1)
+		return 0;
+	if (md_nid == NID_md5 || md_nid == NID_sha1)
+		md_nid = NID_sha256;
+	md = EVP_get_digestbynid(md_nid);
+	if (!md || (size_t)EVP_MD_get_size(md) > max || X509_digest(cert, md, out, &n) != 1)
+		return 0;
+	return n;
+}
+
+size_t
+tls_conn_binding(const struct tls_conn *c, const char *type, unsigned char *out, size_t max)
+{
+	if (!strcmp(type, "tls-exporter"))
+		return bind_exporter(c->ssl, out, max);
+	return strcmp(type, "tls-server-end-point") ? 0 : bind_end_point(c->ssl, out, max);
 }

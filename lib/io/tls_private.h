@@ -18,6 +18,8 @@ struct tls_conn *tls_conn_connect_as(struct tls_client *t, const struct tls_peer
 /* Why the peer's certificate was refused, or NULL when it was not. */
 const char *tls_conn_refused(const struct tls_conn *c);
 void tls_conn_describe(struct tls_conn *c); /* fills info after the handshake */
+/* See stream_tls_binding. */
+size_t tls_conn_binding(const struct tls_conn *c, const char *type, unsigned char *out, size_t max);
 void tls_conn_free(struct tls_conn **c);
 
 #endif

@@ -262,7 +262,7 @@ def submission(house):
     house.user('user1')
     with house.raw('submission') as c:
         assert c.reply()[0] == 220
-        assert 'AUTH PLAIN LOGIN' in expect(c, 'EHLO client.test', 250)
+        assert any(x.startswith('AUTH PLAIN LOGIN ') for x in expect(c, 'EHLO client.test', 250))
         yield c
 
 
@@ -328,7 +328,7 @@ def test_auth_needs_tls(make_house):
         assert not [x for x in expect(c, 'EHLO client.test', 250) if x.startswith('AUTH')]
         expect(c, 'AUTH PLAIN ' + GOOD, 538, '5.7.11')
         start_tls(house, c)
-        assert 'AUTH PLAIN LOGIN' in expect(c, 'EHLO client.test', 250)
+        assert any(x.startswith('AUTH PLAIN LOGIN ') for x in expect(c, 'EHLO client.test', 250))
         expect(c, 'AUTH PLAIN ' + GOOD, 235)
 
 
