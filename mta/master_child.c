@@ -35,7 +35,7 @@
 #define PEM_MAX (256u << 10)
 
 /* A program gets its row when it exists. Stop phases: smtpd, imapd, submitd and bounced 0,
- * queued 1, maild and relayd 2, mimed and authd 3. */
+ * queued 1, maild, relayd and piped 2, mimed and authd 3. */
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
 	{ ROLE_DNSD, "mta", false, false, 3 },
@@ -46,6 +46,7 @@ const struct program programs[] = {
 	{ ROLE_SUBMITD, "mta", false, true, 0 },
 	{ ROLE_BOUNCED, "mta", false, false, 0 },
 	{ ROLE_PICKUPD, "mta", false, false, 0 },
+	{ ROLE_PIPED, "mta", false, false, 2 },
 	{ ROLE_SMTPD, "mta", true, false, 0 },
 	{ ROLE_IMAPD, "imapd", true, false, 0 },
 };

@@ -36,14 +36,7 @@ pipe_target_parse(struct str s, struct pipe_target *ret)
 {
 	struct pipe_target t = { .what = s };
 
-	if (s.n > PIPE_TARGET_MAX || ascii_has_control(s))
-		return -EINVAL;
-	if (s.n && s.p[0] != '|' && s.p[0] != '/') {
-		t.user = str_cut(&t.what, ':');
-		if (!t.user.n || t.user.n > PIPE_USER_MAX)
-			return -EINVAL;
-	}
-	if (!t.what.n)
+	if (!s.n || s.n > PIPE_TARGET_MAX || ascii_has_control(s))
 		return -EINVAL;
 	if (t.what.p[0] == '|') {
 		t.kind = PIPE_COMMAND;

@@ -2,12 +2,11 @@
  * piped as queued sees it: delivers one message for one recipient to a command or
  * appends it to a file. Where to is the recipient's next hop with ROUTE_PIPE:
  *
- *	[user:]|command and its arguments
- *	[user:]/path/of/an/mbox
- *	[user:]/path/of/a/maildir/
+ *	|command and its arguments
+ *	/path/of/an/mbox
+ *	/path/of/a/maildir/
  *
- * user: the system user whose uid the delivery has, written by the router for what
- * an alias or forward of that user says; without one it is the setting pipe-user.
+ * All have the uid of the setting pipe.user.
  */
 #ifndef LIB_CLIENT_PIPE_H
 #define LIB_CLIENT_PIPE_H
@@ -18,12 +17,11 @@
 
 enum { MSG_PIPE_DELIVER = MSG_TYPE(ROLE_PIPED, 1) };
 
-enum { PIPE_TARGET_MAX = 4096, PIPE_USER_MAX = 64 };
+enum { PIPE_TARGET_MAX = 4096 };
 
 enum pipe_kind { PIPE_COMMAND = 1, PIPE_MBOX, PIPE_MAILDIR };
 struct pipe_target {
 	enum pipe_kind kind;
-	struct str user;    /* or empty */
 	struct str what;    /* the command line, or the absolute path */
 };
 

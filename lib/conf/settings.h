@@ -182,6 +182,13 @@ struct settings {
 	struct str bounce_contact;         /* whom reports name for help; empty: postmaster@hostname */
 	struct str bounce_text_failed, bounce_text_delayed, bounce_text_success; /* empty: our own */
 
+	/* pipe: commands and files */
+	struct str pipe_user;              /* empty: the user of piped's role */
+	bool pipe_new_privileges;          /* commands may gain some by a file's mode */
+	uint64_t pipe_timeout_ms;          /* 5m */
+	unsigned pipe_processes;           /* 20 at a time */
+	uint64_t pipe_memory_limit;        /* address space of a command; 0: none */
+
 	/* store */
 	unsigned store_threads;            /* a maild's workers; 0: 16 */
 	unsigned open_accounts;            /* LRU bound; 0: from the descriptor limit */

@@ -39,6 +39,7 @@ const struct conf_block conf_blocks[] = {
 	    AT(tables), sizeof(struct conf_table) },
 	{ "spool", CONF_B_PLAIN, "", "The queue." },
 	{ "bounce", CONF_B_PLAIN, "", "Delivery reports to senders." },
+	{ "pipe", CONF_B_PLAIN, "", "Deliveries to commands and files." },
 	{ "store", CONF_B_PLAIN, "", "The mail store." },
 	{ "imap", CONF_B_PLAIN, "", "Limits of IMAP." },
 	{ "auth", CONF_B_PLAIN, "", "Log-ins and passwords." },
@@ -420,6 +421,23 @@ const struct conf_row conf_rows[] = {
 	{ "bounce", "text-success", CONF_T_TEXT, AT(bounce_text_success), NULL, "a text in English",
 	    "The first paragraph of reports about mail that was delivered or handed on, for senders who asked for one.",
 	    .since = "0.1", .reload = true },
+
+	/* pipe */
+	{ "pipe", "user", CONF_T_USER, AT(pipe_user), NULL, "the system user of piped",
+	    "The system user that commands run as, and files are written as. Never root, nor the user of another of our programs.",
+	    .since = "0.1" },
+	{ "pipe", "new-privileges", CONF_T_SWITCH, AT(pipe_new_privileges), "off", NULL,
+	    "Whether a command may gain privileges by the mode of a program's file (setuid, setgid, sudo), as some list managers need.",
+	    .since = "0.1" },
+	{ "pipe", "timeout", CONF_T_TIME, AT(pipe_timeout_ms), "5m", NULL,
+	    "How long a command may run; then it is ended, and the delivery is tried again later.",
+	    .min = SECOND, .max = HOUR, .since = "0.1", .reload = true },
+	{ "pipe", "processes", CONF_T_NUMBER, AT(pipe_processes), "20", NULL,
+	    "Commands and file deliveries that run at a time.",
+	    .min = 1, .max = 1000, .since = "0.1", .reload = true },
+	{ "pipe", "memory-limit", CONF_T_SIZE, AT(pipe_memory_limit), "none", NULL,
+	    "The address space that a command may have.",
+	    .min = 16 * MB, .zero = "none", .since = "0.1", .reload = true },
 
 	/* store */
 	{ "store", "threads", CONF_T_NUMBER, AT(store_threads), "auto", NULL,

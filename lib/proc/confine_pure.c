@@ -1,7 +1,7 @@
 /*
- * Pure programs (mimed, submitd): they compute on what channels and descriptors
- * bring, and have no need of a file or a connection; what every kind may do is
- * nearly all they may do.
+ * Pure programs (mimed, submitd, bounced, piped): they compute on what channels and
+ * descriptors bring, and have no need of a file or a connection; what every kind may do
+ * is nearly all they may do.
  */
 #include <seccomp.h>
 #include <stdbool.h>

@@ -14,17 +14,17 @@ table hops { entry "backup.test [127.0.0.1]:9"  entry "moved@example.test error:
 '''
 
 
-def routed(make_house, more='', aliases='team: user1, user2\nroot: user1\n'):
+def routed(make_house, more='', aliases='team: user1, user2\nroot: user1\n', blocks=''):
     house = make_house(start=False)
     tables = house.root + '/tables'
     os.mkdir(tables)
     os.chmod(tables, 0o755)
     with open(tables + '/aliases', 'w') as f:
-        f.write(aliases)
+        f.write(aliases.replace('FOLDER', house.root + '/deliveries'))
     with sqlite3.connect(tables + '/virtual.db') as db:
         db.execute('CREATE TABLE alias (address, goto)')
         db.execute("INSERT INTO alias VALUES ('info@example.test', 'user2@example.test')")
-    house.add(ROUTE % (more, tables, tables))
+    house.add(ROUTE % (more, tables, tables) + blocks)
     house.start()
     return house, tables
 
