@@ -460,9 +460,11 @@ quit(void *arg)
 	c->deadline_ms = clock_ms() + QUIT_MS;
 	stream_puts(c->s, "QUIT\r\n");
 	stream_timeout(c->s, QUIT_MS);
-	if (!stream_flush(c->s))
+	if (!stream_flush(c->s) && !relayd.stopping)
 		relay_read(c, QUIT_MS, &r);
 	conn_free(&c);
+	relayd.farewells--;
+	relayd_done();
 }
 
 void
@@ -473,8 +475,11 @@ relay_conn_close(struct relay_conn **cp)
 	if (!c)
 		return;
 	*cp = NULL;
-	if (c->dead || co_spawn(relayd.loop, "quit", quit, c))
+	relayd.farewells++;
+	if (c->dead || co_spawn(relayd.loop, "quit", quit, c)) {
+		relayd.farewells--;
 		conn_free(&c);
+	}
 }
 
 static void

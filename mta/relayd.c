@@ -34,6 +34,13 @@ static struct metric deferred = METRIC_COUNTER("relay_recipients_total", "result
     "Recipients by what other servers said");
 static struct metric rejected = METRIC_COUNTER("relay_recipients_total", "result=\"rejected\"",
     "Recipients by what other servers said");
+void
+relayd_done(void)
+{
+	if (relayd.stopping && !relayd.deliveries && !relayd.farewells)
+		service_stopped(self);
+}
+
 static struct metric going = METRIC_GAUGE("relay_deliveries", NULL,
     "Messages that are being sent to other servers");
 static struct metric seconds = METRIC_HISTOGRAM("relay_seconds", NULL,
@@ -343,8 +350,7 @@ on_deliver(struct peer *p, struct frame *f)
 	if (d.fd >= 0)
 		close(d.fd);
 	arena_free(&d.a);
-	if (relayd.stopping && !relayd.deliveries)
-		service_stopped(self);
+	relayd_done();
 }
 
 /* ---- the program ---- */
@@ -425,10 +431,10 @@ relayd_config(struct service *s, const struct settings *now)
 static void
 relayd_stop(struct service *s)
 {
+	(void)s;
 	relayd.stopping = true;
 	relay_conn_close_all();
-	if (!relayd.deliveries)
-		service_stopped(s);
+	relayd_done();
 }
 
 int

@@ -32,9 +32,12 @@ struct relayd {
 	struct sockaddr_storage *own; /* addresses of this machine */
 	size_t n_own;
 	unsigned deliveries;         /* going on */
+	unsigned farewells;          /* connections that say QUIT */
 	bool stopping;
 };
 extern struct relayd relayd;
+/* A delivery or a farewell is over: a stop may have waited for it. */
+void relayd_done(void);
 
 /* How something went that concerns a host, or all recipients of a message. */
 enum fault_kind {
