@@ -239,6 +239,7 @@ may_become(const struct qrcpt *r, enum rcpt_state s)
 static void
 apply_result(struct queue *q, struct qmsg *m, const struct rcpt_result *res)
 {
+	struct reason *why;
 	struct qrcpt *r;
 
 	if (res->index >= m->n_rcpts || !may_become(&m->rcpts[res->index], res->state))
@@ -253,9 +254,10 @@ apply_result(struct queue *q, struct qmsg *m, const struct rcpt_result *res)
 	r->state = (uint8_t)res->state;
 	if (res->event)
 		r->event = (uint16_t)res->event;
+	/* what is said may be the text of the old reason itself */
+	why = res->smtp || res->enhanced.n ? reason_ref(q, res) : NULL;
 	reason_unref(q, &r->why);
-	if (res->smtp || res->enhanced.n)
-		r->why = reason_ref(q, res);
+	r->why = why;
 	q->undeliverable += is_undeliverable(r);
 }
 
