@@ -49,20 +49,15 @@ on_final(struct commit_entry *e, int code, const struct spool_place *at)
 }
 
 static int
-add_update(struct qmsg *m, const struct queue_update *u, bool final, bool urgent, struct after *a)
+add_update(struct qmsg *m, const struct buf *meta, bool final, bool urgent, struct after *a)
 {
 	struct commit_record r = { .type = final ? SPOOL_FINAL : SPOOL_UPDATE, .id = m->id,
 		.seq = spool_next(queued.spool), .urgent = urgent };
 	struct commit_entry e = { .id = m->id, .m = m, .done = final ? on_final : on_update,
 		.arg = a };
-	struct buf b = { 0 };
-	int rc;
 
-	queue_update_put(&b, u);
-	r.meta[0] = buf_view(&b);
-	rc = b.over ? -ENOMEM : commit_add(queued.commit, &r, &e);
-	buf_done(&b);
-	return rc;
+	r.meta[0] = buf_view(meta);
+	return meta->over ? -ENOMEM : commit_add(queued.commit, &r, &e);
 }
 
 void
@@ -70,11 +65,13 @@ record_update(struct qmsg *m, const struct queue_update *u, bool urgent,
     void (*done)(void *, int), void *arg)
 {
 	struct after *a = NULL;
+	struct buf meta = { 0 };
 	bool final;
 	int rc;
 
 	if (m->gone || m->finishing)
 		return;
+	queue_update_put(&meta, u); /* first: its texts may be of reasons that go with the next line */
 	queue_apply(&queued.q, m, u);
 	final = !m->n_open;
 	if (done && (a = malloc(sizeof *a)))
@@ -84,7 +81,8 @@ record_update(struct qmsg *m, const struct queue_update *u, bool urgent,
 		queue_pin(m);
 		sched_forget(m);
 	}
-	rc = add_update(m, u, final, urgent, a);
+	rc = add_update(m, &meta, final, urgent, a);
+	buf_done(&meta);
 	if (!rc)
 		return;
 	LOG_WARN("queue.record_failed", L_HEX("qid", m->id), L_C("error", strerror(-rc)));
