@@ -19,9 +19,10 @@ extern const struct verb cli_send[];
 extern const struct verb cli_spool[];
 extern const struct verb cli_store[];
 extern const struct verb cli_table[];
+extern const struct verb cli_tls[];
 extern const struct verb cli_trace[];
 extern const struct verb cli_user[];
 
-#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_alias, cli_domain, cli_dns, cli_table, cli_send, cli_queue, cli_trace, cli_explain, cli_spool, cli_store, cli_import,
+#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_alias, cli_domain, cli_dns, cli_tls, cli_table, cli_send, cli_queue, cli_trace, cli_explain, cli_spool, cli_store, cli_import,
 
 #endif

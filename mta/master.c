@@ -192,7 +192,8 @@ can_reload(const struct settings *o, const struct settings *n, struct err *e)
 {
 	if (!str_eq(o->spool_dir, n->spool_dir) || !str_eq(o->store_dir, n->store_dir) ||
 	    !str_eq(o->dir_dir, n->dir_dir) || !str_eq(o->run_dir, n->run_dir) ||
-	    !str_eq(o->maildrop_dir, n->maildrop_dir))
+	    !str_eq(o->maildrop_dir, n->maildrop_dir) || !str_eq(o->cache_dir, n->cache_dir) ||
+	    !str_eq(o->reports_dir, n->reports_dir))
 		return err_set(e, -EINVAL, "the directories cannot change while running: stop and start");
 	if (o->maild_processes != n->maild_processes || o->smtpd_processes != n->smtpd_processes ||
 	    o->imapd_processes != n->imapd_processes || o->mimed_processes != n->mimed_processes)
@@ -399,6 +400,8 @@ make_dirs(const struct settings *s, struct err *e)
 	r = r ? r : make_dir_of(s->store_dir, ROLE_MAILD, 0700, e);
 	/* every user goes through it, into the folder where he may write */
 	r = r ? r : make_dir_of(s->maildrop_dir, ROLE_PICKUPD, 0711, e);
+	r = r ? r : make_dir_of(s->cache_dir, ROLE_FETCHD, 0700, e);
+	r = r ? r : make_dir_of(s->reports_dir, ROLE_REPORTD, 0700, e);
 	return r ? r : make_dir_of(s->dir_dir, ROLE_AUTHD, 0700, e);
 }
 

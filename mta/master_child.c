@@ -35,10 +35,12 @@
 #define PEM_MAX (256u << 10)
 
 /* A program gets its row when it exists. Stop phases: smtpd, imapd, submitd and bounced 0,
- * queued 1, maild, relayd and piped 2, mimed and authd 3. */
+ * queued 1, maild, relayd and piped 2, mimed, authd, dnsd, fetchd and reportd 3. */
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
 	{ ROLE_DNSD, "mta", false, false, 3 },
+	{ ROLE_FETCHD, "mta", false, false, 3 },
+	{ ROLE_REPORTD, "mta", false, false, 3 },
 	{ ROLE_MIMED, "mta", false, false, 3 },
 	{ ROLE_MAILD, "maildir", false, true, 2 },
 	{ ROLE_RELAYD, "mta", false, false, 2 },

@@ -291,12 +291,20 @@ count_handshake(const struct relay_conn *c)
 	metric_add(stream_tls(c->s)->resumed ? &tls_resumed : c->verified ? &tls_good : &tls_plain, 1);
 }
 
+static const enum tls_result refusals[] = {
+	[TLS_NOT_REFUSED] = TLS_SEEN_VALIDATION_FAILURE,
+	[TLS_REFUSED_NAME] = TLS_SEEN_HOST_MISMATCH,
+	[TLS_REFUSED_TIME] = TLS_SEEN_EXPIRED,
+	[TLS_REFUSED_ISSUER] = TLS_SEEN_NOT_TRUSTED,
+	[TLS_REFUSED_OTHER] = TLS_SEEN_VALIDATION_FAILURE,
+};
+
 static enum fault_kind
 handshake(struct relay_conn *c, const struct relay_policy *p, struct arena *a, struct fault *f)
 {
 	char address[RELAY_ADDRESS_TEXT];
 	struct tls_peer peer = { .name = p->name, .names = p->names, .n_names = p->n_names,
-		.tlsa = p->tlsa, .n_tlsa = p->n_tlsa, .tls13 = p->tls13 };
+		.tlsa = p->tlsa, .n_tlsa = p->n_tlsa, .tls13 = p->tls13, .san_only = p->sts };
 	int rc;
 
 	relay_address_text(&c->addr, address);
@@ -317,33 +325,49 @@ handshake(struct relay_conn *c, const struct relay_policy *p, struct arena *a, s
 	}
 	c->dead = true;
 	f->tls = true;
+	f->seen = refusals[stream_tls_refusal(c->s)];
 	metric_add(&tls_failed, 1);
 	return fault_set(f, FAULT_HOST, a, 451, "4.7.5", "TLS with %s failed: %s", c->host,
 	    *stream_why(c->s) ? stream_why(c->s) : "TLS cannot be used");
+}
+
+/* The server has no TLS; text says so where there must be some. */
+__attribute__((format(printf, 4, 5)))
+static enum fault_kind
+no_tls(const struct relay_policy *p, struct arena *a, struct fault *f, const char *fmt, ...)
+{
+	char text[RELAY_TEXT_MAX];
+	va_list ap;
+
+	f->seen = TLS_SEEN_NO_STARTTLS;
+	if (p->level == CONF_RELAY_TLS_OPTIONAL)
+		return FAULT_NONE;
+	f->tls = true;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	return fault_set(f, FAULT_HOST, a, 451, "4.7.4", "%s", text);
 }
 
 /* STARTTLS when the policy wants it and the server has it. */
 static enum fault_kind
 secure(struct relay_conn *c, const struct relay_policy *p, struct arena *a, struct fault *f)
 {
-	bool must = p->level != CONF_RELAY_TLS_OPTIONAL;
 	struct reply r;
 
 	if (p->level == CONF_RELAY_TLS_OFF)
 		return FAULT_NONE;
 	if (!(c->caps & CAP_STARTTLS))
-		return must ? fault_set(f, FAULT_HOST, a, 451, "4.7.4",
-		    "%s offers no TLS, which is required (%.*s)", c->host, STR_ARG(p->source)) :
-		    FAULT_NONE;
+		return no_tls(p, a, f, "%s offers no TLS, which is required (%.*s)", c->host,
+		    STR_ARG(p->source));
 	stream_puts(c->s, "STARTTLS\r\n");
 	if (ask(c, "STARTTLS", relayd.s->relay_hello_timeout_ms, a, &r, f))
 		return f->kind;
 	if (r.code == 421)
 		return fault_reply(f, FAULT_HOST, a, &r, c->host);
 	if (r.code != 220)
-		return must ? fault_set(f, FAULT_HOST, a, 451, "4.7.4",
-		    "%s refuses TLS, which is required (%.*s): %u", c->host, STR_ARG(p->source), r.code) :
-		    FAULT_NONE;
+		return no_tls(p, a, f, "%s refuses TLS, which is required (%.*s): %u", c->host,
+		    STR_ARG(p->source), r.code);
 	/* what was sent behind the 220 in plaintext is dropped by the handshake */
 	if (handshake(c, p, a, f))
 		return f->kind;
@@ -422,29 +446,87 @@ begin(struct relay_conn *c, const struct relay_request *q, const struct relay_po
 	return FAULT_NONE;
 }
 
+/* As MTA-STS would have it, of a policy that is only tried (RFC 8461 section 5). */
+static struct relay_policy
+strict_of(const struct relay_policy *p, const char *const *name)
+{
+	struct relay_policy strict = *p;
+
+	strict.level = CONF_RELAY_TLS_VERIFY;
+	strict.sts = true;
+	strict.names = (const char **)(uintptr_t)name;
+	strict.n_names = 1;
+	strict.digest = STR("mta-sts, tried");
+	return strict;
+}
+
+/* What is tried one after the other while TLS is what fails: up to three policies. */
+static unsigned
+attempts_of(const struct relay_policy *p, struct relay_policy v[static 3])
+{
+	unsigned n = 0;
+
+	if (p->sts_tested && relayd.has_authorities)
+		v[n++] = strict_of(p, &p->name);
+	v[n++] = *p;
+	if (p->level != CONF_RELAY_TLS_OPTIONAL || p->implicit)
+		return n;
+	v[n] = *p;
+	v[n++].level = CONF_RELAY_TLS_OFF;
+	return n;
+}
+
+static void
+local_address(const struct relay_conn *c, char out[static RELAY_ADDRESS_TEXT])
+{
+	struct sockaddr_storage ss = { 0 };
+	socklen_t n = sizeof ss;
+
+	*out = '\0';
+	if (!getsockname(stream_fd(c->s), (struct sockaddr *)&ss, &n))
+		relay_address_text(&ss, out);
+}
+
+/* One connection: FAULT_NONE and *ret, or why not. */
+static enum fault_kind
+attempt(const struct relay_request *q, const struct relay_route *r, const struct relay_host *h,
+    const struct sockaddr_storage *addr, const struct relay_policy *p, struct arena *a,
+    struct relay_conn **ret, struct fault *f)
+{
+	struct relay_conn *c = NULL;
+
+	f->tls = false;
+	f->seen = TLS_SEEN_GOOD;
+	if (conn_new(h, addr, a, &c, f))
+		return f->kind;
+	c->lmtp = r->hop.lmtp;
+	local_address(c, f->local);
+	if (begin(c, q, p, a, f)) {
+		relay_conn_close(&c);
+		return f->kind;
+	}
+	*ret = c;
+	return FAULT_NONE;
+}
+
+/* Only the first attempt says how TLS with the host is: those behind it ask for less. */
 enum fault_kind
 relay_connect(const struct relay_request *q, const struct relay_route *r,
     const struct relay_host *h, const struct sockaddr_storage *addr, const struct relay_policy *p,
     struct arena *a, struct relay_conn **ret, struct fault *f)
 {
-	struct relay_policy plain = *p;
-	struct relay_conn *c;
+	struct relay_policy v[3];
+	unsigned n = attempts_of(p, v);
 
-	for (int i = 0; i < 2; i++) {
-		f->tls = false;
-		if (conn_new(h, addr, a, &c, f))
-			return f->kind;
-		c->lmtp = r->hop.lmtp;
-		if (!begin(c, q, i ? &plain : p, a, f)) {
-			*ret = c;
-			return FAULT_NONE;
-		}
-		relay_conn_close(&c);
-		if (!f->tls || p->level != CONF_RELAY_TLS_OPTIONAL || p->implicit)
-			break;
-		LOG_INFO("relay.plaintext", L_HEX("qid", q->spool_id), L_STR("host", h->name),
-		    L_STR("why", f->result.text));
-		plain.level = CONF_RELAY_TLS_OFF;
+	for (unsigned i = 0; i < n; i++) {
+		enum fault_kind k = attempt(q, r, h, addr, &v[i], a, ret, f);
+
+		if (!i && v[i].level != CONF_RELAY_TLS_OFF && (!k || f->tls))
+			relay_report(r, h, addr, p, f);
+		if (!k || !f->tls || i + 1 == n)
+			return k;
+		LOG_INFO(v[i + 1].level == CONF_RELAY_TLS_OFF ? "relay.plaintext" : "relay.sts_failed",
+		    L_HEX("qid", q->spool_id), L_STR("host", h->name), L_STR("why", f->result.text));
 	}
 	return f->kind;
 }

@@ -2,15 +2,15 @@
  * What TLS a host needs. Who decides, in this order: the block of the next hop, the
  * tls-policy of the domain or next hop, REQUIRETLS of the message (it only adds), and
  * relay.tls, which DANE (RFC 7672) sharpens where MX and addresses are secure and the
- * host has TLSA records.
+ * host has TLSA records, and else the domain's MTA-STS policy (RFC 8461).
  */
 #include <openssl/sha.h>
 
 #include "lib/base/text.h"
 #include "mta/relayd.h"
 
-static struct conf_tls_choice
-choose(const struct relay_request *q, const struct relay_route *r)
+struct conf_tls_choice
+relay_tls_choice(const struct relay_request *q, const struct relay_route *r)
 {
 	struct conf_tls_choice c = conf_tls_choose(relayd.s, q->next_hop, r->hop.host);
 
@@ -26,13 +26,14 @@ choose(const struct relay_request *q, const struct relay_route *r)
 struct str
 relay_policy_key(const struct relay_request *q, const struct relay_route *r, struct arena *a)
 {
-	struct conf_tls_choice c = choose(q, r);
+	struct conf_tls_choice c = relay_tls_choice(q, r);
 	/* what a certificate must be for may hang on the domain */
-	bool named = c.level == CONF_RELAY_TLS_VERIFY || c.policy || q->flags & ENV_REQUIRETLS;
+	bool sts = relay_sts_enforced(r);
+	bool named = c.level == CONF_RELAY_TLS_VERIFY || c.policy || sts || q->flags & ENV_REQUIRETLS;
 
-	return arena_printf(a, "%.*s:%u %d %u %.*s %.*s", STR_ARG(r->site), r->hop.port, c.level,
+	return arena_printf(a, "%.*s:%u %d %u %.*s %.*s %.*s", STR_ARG(r->site), r->hop.port, c.level,
 	    q->flags & ENV_REQUIRETLS, STR_ARG(named ? r->hop.host : STR_NULL),
-	    STR_ARG(q->credential.user));
+	    STR_ARG(sts ? r->sts.id : STR_NULL), STR_ARG(q->credential.user));
 }
 
 /* ---- names ---- */
@@ -69,7 +70,7 @@ digest_of(const struct relay_policy *p, struct arena *a)
 	struct buf b = { 0 };
 	struct str s;
 
-	buf_printf(&b, "%d %d %s ", p->level, p->tls13, p->name ? p->name : "");
+	buf_printf(&b, "%d %d %d %s ", p->level, p->tls13, p->sts, p->name ? p->name : "");
 	for (size_t i = 0; i < p->n_names; i++)
 		buf_printf(&b, "%s ", p->names[i]);
 	for (size_t i = 0; i < p->n_tlsa; i++) {
@@ -113,10 +114,12 @@ use_dane(const struct relay_route *r, const struct relay_host *h, const struct r
 
 	if (ask_tlsa(r, h, ad, a, &t, &base))
 		t.from.status = DNS_FAILED;
-	if (t.from.status == DNS_FAILED || t.from.status == DNS_BOGUS)
+	if (t.from.status == DNS_FAILED || t.from.status == DNS_BOGUS) {
+		f->seen = t.from.status == DNS_BOGUS ? TLS_SEEN_DNSSEC_INVALID : TLS_SEEN_TLSA_INVALID;
 		return fault_set(f, FAULT_HOST, a, 451, "4.7.5",
 		    "it is not known whether %.*s has TLSA records: %s", STR_ARG(h->name),
 		    dns_status_name(t.from.status));
+	}
 	if (t.from.status != DNS_OK || !t.from.secure || !t.n)
 		return FAULT_NONE;
 	p->level = CONF_RELAY_TLS_REQUIRED; /* records that nobody can use still forbid plaintext */
@@ -136,11 +139,40 @@ use_dane(const struct relay_route *r, const struct relay_host *h, const struct r
 	return FAULT_NONE;
 }
 
+/* ---- MTA-STS ---- */
+
+static enum fault_kind
+use_sts(const struct relay_route *r, const struct relay_host *h, struct arena *a,
+    struct relay_policy *p, struct fault *f)
+{
+	p->sts_tested = relay_sts_tested(r);
+	p->sts_stranger = !sts_policy_has(&r->sts.policy, h->name);
+	if (p->sts_tested)
+		return FAULT_NONE;
+	if (p->sts_stranger) {
+		f->seen = TLS_SEEN_VALIDATION_FAILURE;
+		return fault_set(f, FAULT_HOST, a, 451, "4.7.5",
+		    "%.*s is not among the servers that the MTA-STS policy of %.*s names",
+		    STR_ARG(h->name), STR_ARG(r->hop.host));
+	}
+	p->level = CONF_RELAY_TLS_VERIFY;
+	p->source = STR("mta-sts");
+	p->sts = true;
+	p->n_names = 0;
+	p->names = ARENA_ARRAY(a, const char *, 1);
+	if (!p->names)
+		return fault_set(f, FAULT_HOST, a, 451, "4.3.0", "out of memory");
+	p->names[p->n_names++] = p->name;
+	return FAULT_NONE;
+}
+
 /* RFC 8689 section 4.2.1: the host is known for certain, and has a certificate for its name. */
 static enum fault_kind
 require_tls(const struct relay_route *r, const struct conf_tls_choice *c, struct arena *a,
     struct relay_policy *p, struct fault *f)
 {
+	if (p->sts)
+		return FAULT_NONE;
 	if (!r->secure)
 		return fault_set(f, FAULT_HOST, a, 550, "5.7.10",
 		    "the message asks for TLS (REQUIRETLS), and the servers of %.*s are not known "
@@ -159,7 +191,7 @@ relay_policy(const struct relay_request *q, const struct relay_route *r,
     const struct relay_host *h, const struct relay_addresses *ad, struct arena *a,
     struct relay_policy *ret, struct fault *f)
 {
-	struct conf_tls_choice c = choose(q, r);
+	struct conf_tls_choice c = relay_tls_choice(q, r);
 	struct relay_policy p = { .level = c.level, .source = str_c(c.source) };
 	bool dane = c.level == CONF_RELAY_TLS_DANE || c.level == CONF_RELAY_TLS_DANE_ONLY;
 
@@ -173,10 +205,15 @@ relay_policy(const struct relay_request *q, const struct relay_route *r,
 		p.level = CONF_RELAY_TLS_OPTIONAL;
 	if (dane && r->secure && ad->secure && !r->hop.literal && use_dane(r, h, ad, a, &p, f))
 		return f->kind;
-	if (c.level == CONF_RELAY_TLS_DANE_ONLY && p.level != CONF_RELAY_TLS_DANE)
+	if (c.level == CONF_RELAY_TLS_DANE_ONLY && p.level != CONF_RELAY_TLS_DANE) {
+		f->seen = TLS_SEEN_DANE_REQUIRED;
 		return fault_set(f, FAULT_HOST, a, 451, "4.7.5",
 		    "%.*s has no TLSA records that can be used, which the settings ask for",
 		    STR_ARG(h->name));
+	}
+	if (p.level != CONF_RELAY_TLS_DANE && !str_eq(p.source, STR("dane")) &&
+	    (relay_sts_enforced(r) || relay_sts_tested(r)) && use_sts(r, h, a, &p, f))
+		return f->kind;
 	if (q->flags & ENV_REQUIRETLS && require_tls(r, &c, a, &p, f))
 		return f->kind;
 	if (p.level == CONF_RELAY_TLS_VERIFY && !relayd.has_authorities)

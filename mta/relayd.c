@@ -229,6 +229,8 @@ try_host(struct delivery *d, const struct relay_host *h)
 		return loop;
 	}
 	if (relay_policy(&d->q, &d->route, h, &ad, d->a, &p, &d->fault)) {
+		if (d->fault.seen)
+			relay_report(&d->route, h, NULL, NULL, &d->fault);
 		note_fault(d, h->name);
 		return false;
 	}
@@ -247,6 +249,10 @@ deliver(struct delivery *d)
 	}
 	d->ans.site = d->route.site;
 	d->ans.site_ttl_ms = d->route.ttl_ms;
+	if (relay_sts(&d->q, d->a, &d->route, &d->fault)) {
+		fill_open(d, &d->fault.result);
+		return;
+	}
 	d->key = relay_policy_key(&d->q, &d->route, d->a);
 	if (!try_idle(d))
 		for (size_t i = 0; i < d->route.n && may_go_on(d); i++)

@@ -6,6 +6,8 @@
  *	relayd.c        the program: settings, requests, answers
  *	relay_route.c   the hosts of a next hop, and what must not be contacted
  *	relay_policy.c  what TLS a host needs: settings, DANE, MTA-STS
+ *	relay_sts.c     the MTA-STS policy of a domain
+ *	relay_report.c  how TLS went, told to reportd
  *	relay_conn.c    connections: made, greeted, secured, kept for reuse, ended
  *	relay_auth.c    log-in
  *	relay_send.c    a message over a connection
@@ -19,6 +21,8 @@
 #include "lib/base/list.h"
 #include "lib/client/dns.h"
 #include "lib/client/relay.h"
+#include "lib/client/sts.h"
+#include "lib/client/tls_seen.h"
 #include "lib/conf/settings.h"
 #include "lib/io/stream.h"
 #include "mta/relay_hop.h"
@@ -49,7 +53,9 @@ struct fault {
 	enum fault_kind kind;
 	struct relay_result result;
 	bool reached;    /* the server has said something */
-	bool tls;        /* a TLS handshake failed, or a certificate was refused */
+	bool tls;        /* TLS was not to be had as it should be */
+	enum tls_result seen; /* of that: what reports call it */
+	char local[RELAY_ADDRESS_TEXT]; /* our end of the connection */
 };
 /* Fills f and returns kind. smtp 4xx or 5xx decides about the outcome. */
 __attribute__((format(printf, 6, 7)))
@@ -73,6 +79,7 @@ struct relay_route {
 	bool by_mx;                  /* the hosts come from MX records */
 	struct str site;
 	uint64_t ttl_ms;
+	struct sts_answer sts;       /* of relay_sts */
 };
 /* The hosts of the request's next hop. FAULT_MESSAGE when there are none to try. */
 enum fault_kind relay_route(const struct relay_request *q, struct arena *a, struct relay_route *ret,
@@ -90,6 +97,16 @@ enum fault_kind relay_addresses(const struct relay_route *r, const struct relay_
 
 /* ---- TLS ---- */
 
+/* What the settings and the message ask for. */
+struct conf_tls_choice relay_tls_choice(const struct relay_request *q, const struct relay_route *r);
+
+/* Finds the MTA-STS policy that holds for the route, if any does. FAULT_MESSAGE: that cannot be
+ * known now. */
+enum fault_kind relay_sts(const struct relay_request *q, struct arena *a, struct relay_route *r,
+    struct fault *f);
+bool relay_sts_enforced(const struct relay_route *r);
+bool relay_sts_tested(const struct relay_route *r);
+
 struct relay_policy {
 	enum conf_relay_tls level;   /* never CONF_RELAY_TLS_DANE_ONLY */
 	const char *name;            /* SNI */
@@ -98,6 +115,9 @@ struct relay_policy {
 	struct tls_tlsa *tlsa;       /* dane */
 	size_t n_tlsa;
 	bool tls13;
+	bool sts;                    /* verify: as MTA-STS asks */
+	bool sts_tested;             /* a policy that is only tried: failures are reported */
+	bool sts_stranger;           /* the host is not among its hosts */
 	bool implicit;               /* TLS begins with the connection */
 	bool cleartext_auth;         /* the settings say that there is no TLS here */
 	struct str digest;           /* connections of one host with equal digests may be shared */
@@ -106,6 +126,11 @@ struct relay_policy {
 enum fault_kind relay_policy(const struct relay_request *q, const struct relay_route *r,
     const struct relay_host *h, const struct relay_addresses *ad, struct arena *a,
     struct relay_policy *ret, struct fault *f);
+/* Tells reportd, if reports are wanted, how TLS with a host went, or why it could not be
+ * tried: f->seen, and the text of its result. addr, p: or NULL. */
+void relay_report(const struct relay_route *r, const struct relay_host *h,
+    const struct sockaddr_storage *addr, const struct relay_policy *p, const struct fault *f);
+
 /* What is known of it before any host is looked up: deliveries with equal texts share
  * open connections to a site. */
 struct str relay_policy_key(const struct relay_request *q, const struct relay_route *r,

@@ -123,7 +123,8 @@ step_caller(struct submission *s)
 	enum role r = chan_peer_role(s->peer);
 
 	s->env.client_name = str_c(role_name(r));
-	if (r != ROLE_CLI && r != ROLE_MAILD && r != ROLE_BOUNCED && r != ROLE_PICKUPD)
+	if (r != ROLE_CLI && r != ROLE_MAILD && r != ROLE_BOUNCED && r != ROLE_PICKUPD &&
+	    r != ROLE_REPORTD)
 		return ticket_holds(s);
 	if (r == ROLE_PICKUPD && s->req.client.n)
 		s->env.client_name = s->req.client;

@@ -1,7 +1,7 @@
 /*
  * submitd as its callers see it: the inner door into the spool for mail that
  * the house's own programs make (law 3). The caller shows a ticket with
- * TICKET_SUBMIT; maild (redirects, vacation), bounced and the admin's command
+ * TICKET_SUBMIT; maild (redirects, vacation), bounced, reportd and the admin's command
  * are allowed by the table and show none.
  *
  * One request, one answer, which comes when the message is durable. The content

@@ -51,6 +51,8 @@ derive(struct parser *p)
 	derive_dir(p, &s->store_dir, "store");
 	derive_dir(p, &s->dir_dir, "directory");
 	derive_dir(p, &s->maildrop_dir, "maildrop");
+	derive_dir(p, &s->cache_dir, "cache");
+	derive_dir(p, &s->reports_dir, "reports");
 	if (!s->origin_domain.p)
 		s->origin_domain = s->n_domains ? s->domains[0] : s->hostname;
 	if (!origin_of(p, "imap.append-limit")->file.p)

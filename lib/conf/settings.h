@@ -99,6 +99,8 @@ struct settings {
 	struct str base_dir;           /* root of the instance's files */
 	struct str run_dir, spool_dir, store_dir, dir_dir; /* default: base_dir/{run,spool,store,directory} */
 	struct str maildrop_dir;       /* default: base_dir/maildrop */
+	struct str cache_dir;          /* default: base_dir/cache */
+	struct str reports_dir;        /* default: base_dir/reports */
 	struct str origin_domain;           /* domain of local users' addresses: a domain, or hostname */
 	struct str user_prefix;        /* system users: "posthorn" -> posthorn-smtpd ... */
 	bool sandbox;                  /* made by `posthorn sandbox` */
@@ -216,6 +218,19 @@ struct settings {
 	enum conf_dns_validate dns_validate;
 	uint64_t dns_timeout_ms;           /* 20s: of a question */
 	unsigned dns_questions;            /* 2000 waiting at a time */
+
+	/* fetchd */
+	struct str fetch_ca_file;
+	unsigned fetch_https_port;         /* 443: of URLs that name none */
+	struct conf_nets fetch_private_nets; /* not public, and may be connected to */
+	uint64_t fetch_policy_timeout_ms, fetch_policy_retry_ms; /* of MTA-STS */
+
+	/* reportd: reports to other domains about TLS (RFC 8460) */
+	bool tls_report;
+	struct str tls_report_organization;  /* empty: hostname */
+	struct str tls_report_contact;       /* empty: postmaster@hostname */
+	struct str tls_report_sender;        /* empty: the contact, or postmaster@hostname */
+	uint64_t tls_report_spread_ms;       /* 4h: sent within this time after the day's end */
 
 	/* routing: see posthorn-tables(5) */
 	struct conf_table *tables;

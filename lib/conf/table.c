@@ -44,6 +44,8 @@ const struct conf_block conf_blocks[] = {
 	{ "imap", CONF_B_PLAIN, "", "Limits of IMAP." },
 	{ "auth", CONF_B_PLAIN, "", "Log-ins and passwords." },
 	{ "dns", CONF_B_PLAIN, "", "How names are looked up." },
+	{ "fetch", CONF_B_PLAIN, "", "What is asked of web servers." },
+	{ "tls-report", CONF_B_PLAIN, "", "Reports to other domains about TLS." },
 };
 const size_t conf_n_blocks = N_OF(conf_blocks);
 
@@ -83,6 +85,10 @@ const struct conf_row conf_rows[] = {
 	{ "", "maildrop-dir", CONF_T_PATH, AT(maildrop_dir), NULL, "base-dir/maildrop",
 	    "Where sendmail(1) leaves messages of local users. On a file system of its own or with a quota, no user can fill the queue's.",
 	    .since = "0.2" },
+	{ "", "cache-dir", CONF_T_PATH, AT(cache_dir), NULL, "base-dir/cache",
+	    "What was fetched from other servers and outlives a restart: MTA-STS policies.", .since = "0.1" },
+	{ "", "reports-dir", CONF_T_PATH, AT(reports_dir), NULL, "base-dir/reports",
+	    "What was counted for reports that are not sent yet.", .since = "0.1" },
 	{ "", "origin", CONF_T_NAME, AT(origin_domain), NULL, "the first domain, else hostname",
 	    "The domain of addresses without one in mail of local users and programs: root is root@origin.",
 	    .since = "0.2", .reload = true },
@@ -511,6 +517,37 @@ const struct conf_row conf_rows[] = {
 	{ "dns", "questions", CONF_T_NUMBER, AT(dns_questions), "2000", NULL,
 	    "Questions that wait for a server at a time, above which new ones count as failed.",
 	    .min = 10, .max = 100000, .since = "0.1", .reload = true },
+
+	/* fetch */
+	{ "fetch", "ca-file", CONF_T_FILE, AT(fetch_ca_file), "/etc/ssl/certs/ca-certificates.crt", NULL,
+	    "The authorities that web servers are verified by, PEM.", .since = "0.1" },
+	{ "fetch", "https-port", CONF_T_NUMBER, AT(fetch_https_port), "443", NULL,
+	    "The TCP port of https URLs that name none.",
+	    .min = 1, .max = 65535, .since = "0.1", .reload = true },
+	{ "fetch", "private-networks", CONF_T_NETS, AT(fetch_private_nets), "none", NULL,
+	    "Addresses that are not public (loopback, private networks) and may be connected to all the same when the name of a web server has one.",
+	    .since = "0.1", .reload = true },
+	{ "fetch", "policy-timeout", CONF_T_TIME, AT(fetch_policy_timeout_ms), "30s", NULL,
+	    "How long fetching an MTA-STS policy may take.",
+	    .min = SECOND, .max = 2 * MINUTE, .since = "0.1", .reload = true },
+	{ "fetch", "policy-retry", CONF_T_TIME, AT(fetch_policy_retry_ms), "5m", NULL,
+	    "How long an MTA-STS policy that could not be fetched is not tried again.",
+	    .min = SECOND, .max = DAY, .since = "0.1", .reload = true },
+
+	/* tls-report */
+	{ "tls-report", "send", CONF_T_SWITCH, AT(tls_report), "off", NULL,
+	    "Whether domains that ask for it (a TXT record _smtp._tls) are told once a day how TLS towards their servers went (RFC 8460).",
+	    .since = "0.1", .reload = true },
+	{ "tls-report", "organization", CONF_T_TEXT, AT(tls_report_organization), NULL, "hostname",
+	    "Who sends the reports, as they name it.", .since = "0.1", .reload = true },
+	{ "tls-report", "contact", CONF_T_TEXT, AT(tls_report_contact), NULL, "postmaster@hostname",
+	    "Whom reports name for questions: an address.", .since = "0.1", .reload = true },
+	{ "tls-report", "sender", CONF_T_TEXT, AT(tls_report_sender), NULL, "postmaster@hostname",
+	    "The address that reports are sent from. Its domain should sign its mail (DKIM), or reports may not be believed.",
+	    .since = "0.1", .reload = true },
+	{ "tls-report", "spread", CONF_T_TIME, AT(tls_report_spread_ms), "4h", NULL,
+	    "Each report is sent at a random moment within this time after the end of the day (UTC) that it is about.",
+	    .max = DAY, .zero = "none", .since = "0.1", .reload = true },
 };
 const size_t conf_n_rows = N_OF(conf_rows);
 

@@ -685,6 +685,12 @@ refused(struct stream *s)
 	return s->failed = -EKEYREJECTED;
 }
 
+enum tls_refusal
+stream_tls_refusal(const struct stream *s)
+{
+	return s->tls ? tls_conn_refusal(s->tls) : TLS_NOT_REFUSED;
+}
+
 static int
 handshake(struct stream *s, int (*step)(SSL *))
 {

@@ -80,6 +80,8 @@ int stream_tls_accept(struct stream *s, struct tls_server *t);
 int stream_tls_connect(struct stream *s, struct tls_client *t, const char *name);
 /* With what is asked of the peer; -EKEYREJECTED: its certificate is not as asked for. */
 int stream_tls_connect_as(struct stream *s, struct tls_client *t, const struct tls_peer *p);
+/* Which kind of refusal that was. */
+enum tls_refusal stream_tls_refusal(const struct stream *s);
 /* What a later connection may resume; NULL when the server gave nothing. TLS 1.3 gives it
  * some time after the handshake. */
 struct tls_session *stream_tls_session(const struct stream *s);

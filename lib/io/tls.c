@@ -432,7 +432,8 @@ use_peer(SSL *ssl, const struct tls_peer *p)
 	if (p->resume)
 		SSL_set_session(ssl, (SSL_SESSION *)(uintptr_t)p->resume);
 	SSL_set_verify(ssl, p->verify == TLS_VERIFY_NONE ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+	    (p->san_only ? X509_CHECK_FLAG_NEVER_CHECK_SUBJECT : 0));
 	if (p->verify == TLS_VERIFY_DANE && use_dane(ssl, p))
 		return -EINVAL;
 	if (p->name && *p->name)
@@ -467,6 +468,30 @@ tls_conn_refused(const struct tls_conn *c)
 	if (SSL_get_verify_mode(c->ssl) == SSL_VERIFY_NONE || why == X509_V_OK)
 		return NULL;
 	return X509_verify_cert_error_string(why);
+}
+
+enum tls_refusal
+tls_conn_refusal(const struct tls_conn *c)
+{
+	if (!tls_conn_refused(c))
+		return TLS_NOT_REFUSED;
+	switch (SSL_get_verify_result(c->ssl)) {
+	case X509_V_ERR_HOSTNAME_MISMATCH:
+		return TLS_REFUSED_NAME;
+	case X509_V_ERR_CERT_HAS_EXPIRED:
+	case X509_V_ERR_CERT_NOT_YET_VALID:
+		return TLS_REFUSED_TIME;
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+	case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+	case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+	case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+	case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+	case X509_V_ERR_CERT_UNTRUSTED:
+	case X509_V_ERR_DANE_NO_MATCH:
+		return TLS_REFUSED_ISSUER;
+	default:
+		return TLS_REFUSED_OTHER;
+	}
 }
 
 void

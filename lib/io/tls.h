@@ -61,7 +61,16 @@ struct tls_peer {
 	const struct tls_tlsa *tlsa;   /* at least one that tls_tlsa_usable() likes */
 	size_t n_tlsa;
 	bool tls13;                    /* nothing older than TLS 1.3 */
+	bool san_only;                 /* the subject's common name is no name (RFC 8461 section 4.2) */
 	const struct tls_session *resume; /* of a connection with equal demands; or NULL */
+};
+/* Why a certificate was refused. */
+enum tls_refusal {
+	TLS_NOT_REFUSED,
+	TLS_REFUSED_NAME,    /* it is for other names */
+	TLS_REFUSED_TIME,    /* it has expired, or is not valid yet */
+	TLS_REFUSED_ISSUER,  /* no known authority vouches for it, or no TLSA record */
+	TLS_REFUSED_OTHER,
 };
 /* Whether a TLSA record can be used towards a mail server: usage, selector, matching type
  * known, data of the right length. Others are as if they were not there. */

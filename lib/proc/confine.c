@@ -37,6 +37,7 @@ static const struct confine_table *const tables[] = {
 	[CONFINE_PURE] = &confine_pure,
 	[CONFINE_RESOLVE] = &confine_resolve,
 	[CONFINE_RELAY] = &confine_relay,
+	[CONFINE_FETCH] = &confine_fetch,
 };
 
 static char summary[160];

@@ -29,6 +29,7 @@ enum confine_kind {
 	CONFINE_PURE,   /* computes on descriptors it is given: no files, no network */
 	CONFINE_RESOLVE, /* asks name servers: no files, no listening */
 	CONFINE_RELAY,  /* connects to other servers over TCP: no files, no listening */
+	CONFINE_FETCH,  /* the same, and writes files that are open already */
 };
 
 struct confine_path {

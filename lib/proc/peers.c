@@ -29,6 +29,7 @@ static const char *const names[ROLE_MAX] = {
 	[ROLE_TABLED] = "tabled",
 	[ROLE_CLI] = "cli",
 	[ROLE_PICKUPD] = "pickupd",
+	[ROLE_REPORTD] = "reportd",
 };
 
 struct row {
@@ -86,6 +87,10 @@ static const struct row table[] = {
 	{ ROLE_BOUNCED, ROLE_SUBMITD, 1, 1 },
 	{ ROLE_RELAYD, ROLE_DNSD, 1, 15 },
 	{ ROLE_RELAYD, ROLE_FETCHD, 1, 15 },   /* MTA-STS */
+	{ ROLE_RELAYD, ROLE_REPORTD, 1, 1 },   /* how TLS went */
+	{ ROLE_REPORTD, ROLE_DNSD, 1, 15 },
+	{ ROLE_REPORTD, ROLE_FETCHD, 1, 1 },
+	{ ROLE_REPORTD, ROLE_SUBMITD, 1, 1 },
 	{ ROLE_FILTERD, ROLE_DNSD, 1, 15 },
 	{ ROLE_FILTERD, ROLE_FETCHD, 1, 15 },
 	{ ROLE_FETCHD, ROLE_DNSD, 1, 15 },
@@ -93,6 +98,8 @@ static const struct row table[] = {
 	{ ROLE_CLI, ROLE_AUTHD, 1, 1 },        /* sendmail -bv, explain */
 	{ ROLE_CLI, ROLE_AUTHD, 16, 31 },      /* the admin's verbs */
 	{ ROLE_CLI, ROLE_DNSD, 1, 15 },        /* explain */
+	{ ROLE_CLI, ROLE_FETCHD, 1, 15 },      /* tls check */
+	{ ROLE_CLI, ROLE_REPORTD, 16, 31 },
 	{ ROLE_CLI, ROLE_QUEUED, 16, 31 },
 	{ ROLE_CLI, ROLE_SUBMITD, 16, 31 },
 	{ ROLE_CLI, ROLE_MAILD, 128, 159 },

@@ -32,6 +32,7 @@ enum role {
 	ROLE_TABLED = 17,
 	ROLE_CLI = 18, /* the admin, over a control socket */
 	ROLE_PICKUPD = 19,
+	ROLE_REPORTD = 20,
 	ROLE_MAX
 };
 

@@ -6,7 +6,7 @@ import pytest
 
 from conftest import USERS, built_with, need_root
 
-EMPTY_ROOT = {'smtpd', 'imapd', 'mimed', 'dnsd', 'submitd', 'bounced', 'piped', 'relayd'}
+EMPTY_ROOT = {'smtpd', 'imapd', 'mimed', 'dnsd', 'submitd', 'bounced', 'piped', 'relayd', 'fetchd'}
 
 
 def status(pid):
