@@ -10,34 +10,34 @@
 
 #define ANSWER_MS 60000u
 
+/* Which messages; the verbs that list and those that change have these alike. */
+#define FILTERS(lead) \
+	{ "state", OPT_CHOICE, "active|deferred|held", lead "messages in this state" }, \
+	{ "sender", OPT_STRING, "ADDRESS", lead "messages of this sender" }, \
+	{ "from", OPT_STRING, "ADDRESS", "the same" }, \
+	{ "recipient", OPT_STRING, "ADDRESS", lead "messages with this recipient" }, \
+	{ "to", OPT_STRING, "ADDRESS", "the same" }, \
+	{ "site", OPT_STRING, "NAME", lead "messages that wait for this site, domain or next hop" }, \
+	{ "domain", OPT_STRING, "DOMAIN", lead "messages with a recipient there" }, \
+	{ "older", OPT_TIME, "AGE", lead "messages that arrived longer ago, such as 4h" }
+#define CHANGES \
+	{ "all", OPT_FLAG, NULL, "every message" }, \
+	{ "dry-run", OPT_FLAG, NULL, "say which and how many it would be, change nothing" }
+
 static const struct cli_opt list_opts[] = {
-	{ "state", OPT_CHOICE, "active|deferred|held", "only messages in this state" },
-	{ "sender", OPT_STRING, "ADDRESS", "only messages of this sender" },
-	{ "recipient", OPT_STRING, "ADDRESS", "only messages with this recipient" },
-	{ "domain", OPT_STRING, "DOMAIN", "only messages with a recipient there" },
-	{ "older", OPT_TIME, "AGE", "only messages that arrived longer ago, such as 4h" },
+	FILTERS("only "),
 	{ "limit", OPT_NUMBER, "N", "at most N messages" },
 	{ 0 },
 };
-static const struct cli_opt change_opts[] = {
-	{ "all", OPT_FLAG, NULL, "every message" },
-	{ "dry-run", OPT_FLAG, NULL, "say how many it would be, change nothing" },
-	{ "state", OPT_CHOICE, "active|deferred|held", "messages in this state" },
-	{ "sender", OPT_STRING, "ADDRESS", "messages of this sender" },
-	{ "recipient", OPT_STRING, "ADDRESS", "messages with this recipient" },
-	{ "domain", OPT_STRING, "DOMAIN", "messages with a recipient there" },
-	{ "older", OPT_TIME, "AGE", "messages that arrived longer ago" },
-	{ 0 },
-};
+static const struct cli_opt change_opts[] = { CHANGES, FILTERS(""), { 0 } };
 static const struct cli_opt hold_opts[] = {
 	{ "new", OPT_CHOICE, "on|off", "hold what arrives from now on (accept, deliver nothing)" },
-	{ "all", OPT_FLAG, NULL, "every message" },
-	{ "dry-run", OPT_FLAG, NULL, "say how many it would be, change nothing" },
-	{ "state", OPT_CHOICE, "active|deferred|held", "messages in this state" },
-	{ "sender", OPT_STRING, "ADDRESS", "messages of this sender" },
-	{ "recipient", OPT_STRING, "ADDRESS", "messages with this recipient" },
-	{ "domain", OPT_STRING, "DOMAIN", "messages with a recipient there" },
-	{ "older", OPT_TIME, "AGE", "messages that arrived longer ago" },
+	CHANGES,
+	FILTERS(""),
+	{ 0 },
+};
+static const struct cli_opt summary_opts[] = {
+	{ "sites", OPT_FLAG, NULL, "the sites that mail waits for, and what is known of them" },
 	{ 0 },
 };
 
@@ -71,8 +71,9 @@ static void
 filter(struct cli *c, struct queue_admin *q)
 {
 	q->state = str_c(cli_opt(c, "state"));
-	q->sender = str_c(cli_opt(c, "sender"));
-	q->rcpt = str_c(cli_opt(c, "recipient"));
+	q->sender = str_c(cli_opt(c, cli_opt(c, "sender") ? "sender" : "from"));
+	q->rcpt = str_c(cli_opt(c, cli_opt(c, "recipient") ? "recipient" : "to"));
+	q->site = str_c(cli_opt(c, "site"));
 	q->domain = str_c(cli_opt(c, "domain"));
 	q->older_ms = cli_opt_u64(c, "older", 0);
 }
@@ -124,6 +125,7 @@ struct listing {
 	struct cli *c;
 	void (*row)(struct listing *l, struct arena *a, const struct queue_row *r);
 	struct cli_table *t;
+	struct json *j;
 	size_t n; /* rows that came */
 };
 
@@ -243,6 +245,89 @@ queue_show(struct cli *c)
 	return !rc && !l.n ? cli_fail(c, CLI_FAILED, "no such message") : rc;
 }
 
+/* ---- why ---- */
+
+static const struct cli_col why_cols[] = {
+	{ "id", false }, { "recipient", false }, { "state", false }, { "site", false },
+	{ "waits", false }, { "reply", true }, { "host", false }, { "text", false },
+};
+
+static void
+why_row(struct listing *l, struct arena *a, const struct queue_row *r)
+{
+	for (size_t i = 0; i < r->n; i++) {
+		const struct queue_row_rcpt *q = &r->rcpts[i];
+
+		cli_cell(l->t, hex_id(a, r->id));
+		cli_cell(l->t, q->address);
+		cli_cell(l->t, q->state);
+		cli_cell(l->t, q->site);
+		cli_cell(l->t, q->why);
+		cli_cell_u64(l->t, q->smtp);
+		cli_cell(l->t, q->mta);
+		cli_cell(l->t, q->text);
+	}
+}
+
+static int
+queue_why(struct cli *c)
+{
+	struct listing l = { .c = c, .row = why_row };
+	struct queue_admin q;
+	int rc = request(c, QUEUE_WHY, &q);
+
+	if (rc)
+		return rc;
+	if (!q.n_ids)
+		return cli_fail(c, CLI_USAGE, "say which message");
+	l.t = cli_table_new(c, why_cols, sizeof why_cols / sizeof *why_cols);
+	rc = stream(c, &q, each_row, &l);
+	cli_table_end(&l.t);
+	return !rc && !l.n ? cli_fail(c, CLI_FAILED, "no such message") : rc;
+}
+
+/* ---- sites ---- */
+
+static const struct cli_col site_cols[] = {
+	{ "site", false }, { "recipients", true }, { "waiting", true }, { "running", true },
+	{ "limit", true }, { "failures", true }, { "paused_until", false }, { "gap_ms", true },
+	{ "text", false },
+};
+
+static int
+each_site(void *arg, struct frame *f)
+{
+	struct cli_table *t = arg;
+	struct queue_site s;
+	char until[25];
+	int rc;
+
+	while ((rc = queue_site_next(&f->body, &s)) > 0) {
+		clock_iso(s.paused_until_ms * 1000, until);
+		cli_cell(t, s.name);
+		cli_cell_u64(t, s.recipients);
+		cli_cell_u64(t, s.waiting);
+		cli_cell_u64(t, s.running);
+		cli_cell_u64(t, s.limit);
+		cli_cell_u64(t, s.failures);
+		cli_cell(t, s.paused_until_ms ? str_c(until) : STR_NULL);
+		cli_cell_u64(t, s.gap_ms);
+		cli_cell(t, s.text);
+	}
+	return rc;
+}
+
+static int
+queue_sites(struct cli *c)
+{
+	struct queue_admin q = { .verb = QUEUE_SITES };
+	struct cli_table *t = cli_table_new(c, site_cols, sizeof site_cols / sizeof *site_cols);
+	int rc = stream(c, &q, each_site, t);
+
+	cli_table_end(&t);
+	return rc;
+}
+
 /* ---- cat ---- */
 
 static int
@@ -290,6 +375,56 @@ queue_cat(struct cli *c)
 
 /* ---- changes ---- */
 
+static void
+id_row(struct listing *l, struct arena *a, const struct queue_row *r)
+{
+	json_str(l->j, hex_id(a, r->id));
+}
+
+/* What a change would touch: the rows of `queue list`, or an object with the ids. */
+static int
+rehearse(struct cli *c, struct queue_admin *q, uint64_t *ret)
+{
+	struct json *j = c->json ? cli_json(c) : NULL;
+	struct listing l = { .c = c, .row = j ? id_row : list_row, .j = j };
+	int rc;
+
+	q->verb = QUEUE_LIST;
+	if (j) {
+		json_object(j);
+		json_key(j, "ids");
+		json_array(j);
+	} else {
+		l.t = cli_table_new(c, list_cols, sizeof list_cols / sizeof *list_cols);
+	}
+	rc = stream(c, q, each_row, &l);
+	*ret = l.n;
+	if (!j) {
+		cli_table_end(&l.t);
+		return rc;
+	}
+	json_end(j);
+	json_key(j, "messages");
+	json_u64(j, l.n);
+	json_end(j);
+	cli_json_end(c);
+	return rc;
+}
+
+static void
+tell_count(struct cli *c, uint64_t n)
+{
+	struct json *j = c->json ? cli_json(c) : NULL;
+
+	if (!j)
+		return;
+	json_object(j);
+	json_key(j, "messages");
+	json_u64(j, n);
+	json_end(j);
+	cli_json_end(c);
+}
+
 static int
 change(struct cli *c, enum queue_verb verb, const char *what)
 {
@@ -307,18 +442,14 @@ change(struct cli *c, enum queue_verb verb, const char *what)
 		return rc;
 	if (q.n_ids && !s.touched)
 		return cli_fail(c, CLI_FAILED, "no such message");
-	if (c->json) {
-		struct json *j = cli_json(c);
-
-		json_object(j);
-		json_key(j, "messages");
-		json_u64(j, s.touched);
-		json_end(j);
-		cli_json_end(c);
-	}
-	cli_say(c, "%llu message%s %s%s", (unsigned long long)s.touched, s.touched == 1 ? "" : "s",
-	    q.dry_run ? "would be " : "", what);
-	return CLI_OK;
+	if (q.dry_run)
+		rc = rehearse(c, &q, &s.touched);
+	else
+		tell_count(c, s.touched);
+	if (!rc)
+		cli_say(c, "%llu message%s %s%s", (unsigned long long)s.touched,
+		    s.touched == 1 ? "" : "s", q.dry_run ? "would be " : "", what);
+	return rc;
 }
 
 static int
@@ -331,6 +462,12 @@ static int
 queue_release(struct cli *c)
 {
 	return change(c, QUEUE_RELEASE, "released");
+}
+
+static int
+queue_bounce(struct cli *c)
+{
+	return change(c, QUEUE_BOUNCE, "returned to their senders");
 }
 
 static int
@@ -383,7 +520,7 @@ queue_summary(struct cli *c)
 {
 	struct queue_admin q = { .verb = QUEUE_SUMMARY };
 	struct queue_summary s = { 0 };
-	int rc = ask(c, &q, &s);
+	int rc = cli_flag(c, "sites") ? CLI_OK : ask(c, &q, &s);
 	const struct count rows[] = {
 		{ "messages", s.messages }, { "active", s.active }, { "deferred", s.deferred },
 		{ "held", s.held }, { "recipients", s.recipients },
@@ -394,6 +531,8 @@ queue_summary(struct cli *c)
 		{ "pressure", s.pressure }, { "disk_failed", s.failed },
 	};
 
+	if (cli_flag(c, "sites"))
+		return queue_sites(c);
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -415,6 +554,10 @@ const struct verb cli_queue[] = {
 	{ "queue", "release", "[ID...]", "let held messages go", change_opts, queue_release },
 	{ "queue", "delete", "[ID...]", "delete messages for good", change_opts, queue_delete,
 	    .examples = "queue delete --sender user1@example.test --dry-run\n" },
-	{ "queue", "summary", "", "how much is queued, and in which state", NULL, queue_summary },
+	{ "queue", "bounce", "[ID...]", "give up and tell the senders", change_opts, queue_bounce,
+	    .examples = "queue bounce --site mx.example.net --older 2d --dry-run\n" },
+	{ "queue", "why", "ID...", "say what each recipient of a message waits for", NULL, queue_why,
+	    .examples = "queue why 00066103e38d9e03\n" },
+	{ "queue", "summary", "", "how much is queued, and in which state", summary_opts, queue_summary },
 	{ 0 },
 };

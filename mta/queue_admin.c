@@ -14,6 +14,7 @@
 #define PART_BYTES (128u << 10)
 #define UNSENT_MAX ((size_t)4 << 20)
 #define STEP 500u
+#define SITES_BYTES (900u << 10)
 
 static const char *const state_names[] = { "active", "deferred", "held" };
 static const char *const rcpt_names[RCPT_STATES] = { "waiting", "delivered", "returned", "removed",
@@ -24,7 +25,7 @@ static const char *const rcpt_names[RCPT_STATES] = { "waiting", "delivered", "re
 static bool
 matches(const struct qmsg *m, const struct queue_admin *q)
 {
-	bool rcpt = !q->rcpt.n && !q->domain.n;
+	bool rcpt = !q->rcpt.n && !q->domain.n && !q->site.n;
 
 	if (m->finishing || (q->state.n && !str_eq(q->state, str_c(state_names[m->state]))) ||
 	    (q->sender.n && !str_ieq(q->sender, qmsg_sender(m))) ||
@@ -35,9 +36,16 @@ matches(const struct qmsg *m, const struct queue_admin *q)
 		ptrdiff_t at = str_rchr(a, '@');
 
 		rcpt = (!q->rcpt.n || str_ieq(a, q->rcpt)) &&
+		    (!q->site.n || why_leads_to(&m->rcpts[i], q->site)) &&
 		    (!q->domain.n || str_ieq(str_skip(a, (size_t)(at + 1)), q->domain));
 	}
 	return rcpt;
+}
+
+static bool
+has_filter(const struct queue_admin *q)
+{
+	return q->sender.n || q->rcpt.n || q->domain.n || q->state.n || q->site.n || q->older_ms;
 }
 
 /* The ids that are meant. */
@@ -84,7 +92,27 @@ answer_summary(struct peer *p, uint64_t request, const struct queue_summary *s)
 /* ---- list, show ---- */
 
 static void
-row_put(struct buf *b, const struct qmsg *m, bool all)
+rcpt_row(const struct qmsg *m, const struct qrcpt *q, struct arena *why, struct queue_row_rcpt *ret)
+{
+	*ret = (struct queue_row_rcpt){
+		.address = qrcpt_address(m, q),
+		.state = str_c(rcpt_names[q->state]),
+	};
+	if (q->why) {
+		ret->smtp = q->why->smtp;
+		ret->enhanced = q->why->enhanced;
+		ret->text = q->why->text;
+		ret->mta = q->why->mta;
+	}
+	if (why) {
+		ret->site = why_site(q);
+		ret->why = why_waits(m, q, why);
+	}
+}
+
+/* all: recipients that are final too. why: the arena for what they wait for, or NULL. */
+static void
+row_put(struct buf *b, const struct qmsg *m, bool all, struct arena *why)
 {
 	struct queue_row r = {
 		.id = m->id, .size = m->size, .arrived_us = m->arrived_us, .next_ms = m->next_ms,
@@ -99,13 +127,7 @@ row_put(struct buf *b, const struct qmsg *m, bool all)
 
 		if (!all && !qrcpt_is_open(q))
 			continue;
-		r.rcpts[r.n++] = (struct queue_row_rcpt){
-			.address = qrcpt_address(m, q),
-			.state = str_c(rcpt_names[q->state]),
-			.smtp = q->why ? q->why->smtp : 0,
-			.enhanced = q->why ? q->why->enhanced : STR_NULL,
-			.text = q->why ? q->why->text : STR_NULL,
-		};
+		rcpt_row(m, q, why, &r.rcpts[r.n++]);
 	}
 	queue_row_put(b, &r);
 	free(r.rcpts);
@@ -125,28 +147,52 @@ send_part(struct peer *p, uint64_t request, struct buf *b, bool more)
 static void
 do_list(struct peer *p, uint64_t request, const struct queue_admin *q)
 {
+	struct arena *a = arena_new(0);
 	struct buf b = { 0 };
 	uint64_t *ids;
 	size_t n, rows = 0;
 
-	if (choose(q, &ids, &n)) {
+	if (!a || choose(q, &ids, &n)) {
 		answer_error(p, request, -ENOMEM, "out of memory");
+		arena_free(&a);
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
 		struct qmsg *m = queue_find(&queued.q, ids[i]);
 
 		if (m)
-			row_put(&b, m, q->verb == QUEUE_SHOW);
+			row_put(&b, m, q->verb != QUEUE_LIST, q->verb == QUEUE_WHY ? a : NULL);
 		if (++rows < PART_ROWS && b.n < PART_BYTES)
 			continue;
 		rows = 0;
+		arena_reset(a);
 		send_part(p, request, &b, true);
 		co_yield();
 	}
 	send_part(p, request, &b, false);
 	buf_done(&b);
+	arena_free(&a);
 	free(ids);
+}
+
+static void
+put_site(void *arg, const struct queue_site *s)
+{
+	struct buf *b = arg;
+
+	if (b->n < SITES_BYTES)
+		queue_site_put(b, s);
+}
+
+/* All in one frame, or as many as it takes. */
+static void
+do_sites(struct peer *p, uint64_t request)
+{
+	struct buf b = { 0 };
+
+	why_sites(put_site, &b);
+	send_part(p, request, &b, false);
+	buf_done(&b);
 }
 
 /* ---- cat ---- */
@@ -254,6 +300,37 @@ remove_all(struct qmsg *m, struct queue_update *u)
 				.state = RCPT_REMOVED };
 }
 
+/* All that waits fails; what is being delivered now does as it will. */
+static void
+give_up(struct qmsg *m, struct queue_update *u)
+{
+	u->clear = MSG_HELD | MSG_UNCERTAIN;
+	u->results = calloc(m->n_rcpts + 1u, sizeof *u->results);
+	for (uint32_t i = 0; u->results && i < m->n_rcpts; i++) {
+		struct qrcpt *r = &m->rcpts[i];
+
+		if (r->state != RCPT_WAITING || r->flags & RCPT_BUSY)
+			continue;
+		r->flags &= (uint8_t)~RCPT_COVERED;
+		u->results[u->n_results++] = (struct rcpt_result){ .index = i, .smtp = 554,
+			.state = deliver_failed(m, r), .enhanced = STR("5.0.0"),
+			.text = STR("Returned by the administrator") };
+		deliver_log(m, &u->results[u->n_results - 1]);
+	}
+}
+
+/* Where the message leads is tried at once, whatever is known of it. */
+static void
+resume_sites(const struct qmsg *m)
+{
+	for (uint32_t i = 0; i < m->n_rcpts; i++) {
+		struct qdest *d = m->rcpts[i].route == ROUTE_REMOTE ? dest_of(&m->rcpts[i]) : NULL;
+
+		if (d && d->kind == DEST_SITE)
+			dest_resume(d);
+	}
+}
+
 static void
 change_one(struct qmsg *m, enum queue_verb verb, struct change *c)
 {
@@ -263,7 +340,11 @@ change_one(struct qmsg *m, enum queue_verb verb, struct change *c)
 		u.set = MSG_HELD;
 	if (verb == QUEUE_RELEASE)
 		u.clear = MSG_HELD | MSG_UNCERTAIN;
-	if (verb == QUEUE_RELEASE || verb == QUEUE_RETRY) {
+	if (verb == QUEUE_BOUNCE)
+		give_up(m, &u);
+	if (verb == QUEUE_RETRY)
+		resume_sites(m);
+	if (verb == QUEUE_RELEASE || verb == QUEUE_RETRY || verb == QUEUE_BOUNCE) {
 		u.has_next = true;
 		u.next_ms = queued_now_ms();
 	}
@@ -287,8 +368,7 @@ do_change(struct peer *p, uint64_t request, const struct queue_admin *q)
 	uint64_t *ids;
 	size_t n;
 
-	if (!q->n_ids && !q->all && !q->sender.n && !q->rcpt.n && !q->domain.n && !q->state.n &&
-	    !q->older_ms) {
+	if (!q->n_ids && !q->all && !has_filter(q)) {
 		answer_error(p, request, -EINVAL, "say which messages, or all");
 		return;
 	}
@@ -416,15 +496,17 @@ admin_request(struct peer *p, struct frame *f)
 	chan_peer_ref(p);
 	if (!a || queue_admin_get(f->body, a, &q))
 		answer_error(p, f->id, -EPROTO, "malformed request");
-	else if (q.verb == QUEUE_LIST || q.verb == QUEUE_SHOW)
+	else if (q.verb == QUEUE_LIST || q.verb == QUEUE_SHOW || q.verb == QUEUE_WHY)
 		do_list(p, f->id, &q);
+	else if (q.verb == QUEUE_SITES)
+		do_sites(p, f->id);
 	else if (q.verb == QUEUE_CAT)
 		do_cat(p, f->id, &q);
 	else if (q.verb == QUEUE_SUMMARY)
 		do_summary(p, f->id);
 	else if (q.verb == QUEUE_HOLD_NEW)
 		do_hold_new(p, f->id, q.on);
-	else if (q.verb >= QUEUE_RETRY && q.verb <= QUEUE_DELETE)
+	else if ((q.verb >= QUEUE_RETRY && q.verb <= QUEUE_DELETE) || q.verb == QUEUE_BOUNCE)
 		do_change(p, f->id, &q);
 	else
 		answer_error(p, f->id, -ENOSYS, "no such request");

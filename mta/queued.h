@@ -73,6 +73,7 @@ struct qdest {
 	uint32_t interval_us;    /* between starts, by its rate; 0: none */
 	uint64_t paused_until_ms; /* real time, for people */
 	struct reason *why;      /* why it is paused or slowed down */
+	uint64_t counted;        /* of why_sites */
 };
 
 struct lmtp_wait {
@@ -275,6 +276,18 @@ bool park_message(struct peer *p, const struct frame *f);
 /* There may be room; hopeless: there will be none, all are refused. Those that have
  * waited too long are refused in any case. */
 void park_retry(bool hopeless);
+
+/* ---- queue_why.c: for people ---- */
+struct queue_site;
+/* Whether it leads to a site that is called so: by its name, a host of it, the domain or
+ * the next hop. */
+bool why_leads_to(const struct qrcpt *r, struct str site);
+/* The name of where an open recipient leads. */
+struct str why_site(const struct qrcpt *r);
+/* What it waits for. */
+struct str why_waits(const struct qmsg *m, const struct qrcpt *r, struct arena *a);
+/* Counts the open recipients of every site, then calls fn for each. */
+void why_sites(void (*fn)(void *arg, const struct queue_site *s), void *arg);
 
 /* ---- queue_admin.c ---- */
 void admin_request(struct peer *p, struct frame *f);

@@ -5,7 +5,8 @@
 
 #include "lib/io/wire.h"
 
-enum { Q_VERB = 1, Q_ID, Q_SENDER, Q_RCPT, Q_DOMAIN, Q_STATE, Q_OLDER, Q_LIMIT, Q_ALL, Q_DRY, Q_ON };
+enum { Q_VERB = 1, Q_ID, Q_SENDER, Q_RCPT, Q_DOMAIN, Q_STATE, Q_OLDER, Q_LIMIT, Q_ALL, Q_DRY, Q_ON,
+	Q_SITE };
 
 void
 queue_admin_put(struct buf *b, const struct queue_admin *q)
@@ -22,6 +23,7 @@ queue_admin_put(struct buf *b, const struct queue_admin *q)
 	wire_u64(b, Q_ALL, q->all);
 	wire_u64(b, Q_DRY, q->dry_run);
 	wire_u64(b, Q_ON, q->on);
+	wire_str(b, Q_SITE, q->site);
 }
 
 static size_t
@@ -72,6 +74,9 @@ admin_field(struct queue_admin *q, const struct wire_field *f)
 	case Q_ON:
 		q->on = wire_int(f);
 		break;
+	case Q_SITE:
+		q->site = f->v;
+		break;
 	}
 }
 
@@ -94,10 +99,10 @@ queue_admin_get(struct str body, struct arena *a, struct queue_admin *ret)
 
 /* ---- rows ---- */
 
-enum { ANSWER_ROW = 1, ANSWER_PIECE = 2 };
+enum { ANSWER_ROW = 1, ANSWER_PIECE = 2, ANSWER_SITE = 3 };
 enum { R_ID = 1, R_SIZE, R_ARRIVED, R_NEXT, R_ATTEMPTS, R_STATE, R_SENDER, R_TENANT, R_RCPTS, R_OPEN,
 	R_UNCERTAIN, R_RCPT };
-enum { RR_ADDRESS = 1, RR_STATE, RR_SMTP, RR_ENHANCED, RR_TEXT };
+enum { RR_ADDRESS = 1, RR_STATE, RR_SMTP, RR_ENHANCED, RR_TEXT, RR_MTA, RR_SITE, RR_WHY };
 
 static void
 row_rcpt_put(struct buf *b, const struct queue_row_rcpt *r)
@@ -109,6 +114,12 @@ row_rcpt_put(struct buf *b, const struct queue_row_rcpt *r)
 	wire_u64(b, RR_SMTP, r->smtp);
 	wire_str(b, RR_ENHANCED, r->enhanced);
 	wire_str(b, RR_TEXT, r->text);
+	if (r->mta.n)
+		wire_str(b, RR_MTA, r->mta);
+	if (r->why.n) {
+		wire_str(b, RR_SITE, r->site);
+		wire_str(b, RR_WHY, r->why);
+	}
 	wire_end(b, at);
 }
 
@@ -151,6 +162,12 @@ row_rcpt_get(struct str body, struct queue_row_rcpt *r)
 			r->enhanced = f.v;
 		else if (f.tag == RR_TEXT)
 			r->text = f.v;
+		else if (f.tag == RR_MTA)
+			r->mta = f.v;
+		else if (f.tag == RR_SITE)
+			r->site = f.v;
+		else if (f.tag == RR_WHY)
+			r->why = f.v;
 	}
 	return rc;
 }
@@ -202,6 +219,64 @@ queue_row_next(struct str *body, struct arena *a, struct queue_row *ret)
 	while ((rc = wire_next(body, &f)) > 0)
 		if (f.tag == ANSWER_ROW) {
 			rc = row_get(f.v, a, ret);
+			return rc ? rc : 1;
+		}
+	return rc;
+}
+
+/* ---- sites ---- */
+
+enum { SI_NAME = 1, SI_RCPTS, SI_WAITING, SI_RUNNING, SI_LIMIT, SI_FAILURES, SI_PAUSED, SI_GAP, SI_TEXT };
+
+void
+queue_site_put(struct buf *b, const struct queue_site *s)
+{
+	size_t at = wire_begin(b, ANSWER_SITE);
+
+	wire_str(b, SI_NAME, s->name);
+	wire_u64(b, SI_RCPTS, s->recipients);
+	wire_u64(b, SI_WAITING, s->waiting);
+	wire_u64(b, SI_RUNNING, s->running);
+	wire_u64(b, SI_LIMIT, s->limit);
+	wire_u64(b, SI_FAILURES, s->failures);
+	wire_u64(b, SI_PAUSED, s->paused_until_ms);
+	wire_u64(b, SI_GAP, s->gap_ms);
+	wire_str(b, SI_TEXT, s->text);
+	wire_end(b, at);
+}
+
+static int
+site_get(struct str body, struct queue_site *ret)
+{
+	struct queue_site s = { 0 };
+	uint64_t *const n[] = { [SI_RCPTS] = &s.recipients, [SI_WAITING] = &s.waiting,
+		[SI_RUNNING] = &s.running, [SI_LIMIT] = &s.limit, [SI_FAILURES] = &s.failures,
+		[SI_PAUSED] = &s.paused_until_ms, [SI_GAP] = &s.gap_ms };
+	struct wire_field f;
+	int rc;
+
+	while ((rc = wire_next(&body, &f)) > 0) {
+		if (f.tag == SI_NAME)
+			s.name = f.v;
+		else if (f.tag == SI_TEXT)
+			s.text = f.v;
+		else if (f.tag < sizeof n / sizeof *n && n[f.tag])
+			*n[f.tag] = wire_int(&f);
+	}
+	if (!rc)
+		*ret = s;
+	return rc;
+}
+
+int
+queue_site_next(struct str *body, struct queue_site *ret)
+{
+	struct wire_field f;
+	int rc;
+
+	while ((rc = wire_next(body, &f)) > 0)
+		if (f.tag == ANSWER_SITE) {
+			rc = site_get(f.v, ret);
 			return rc ? rc : 1;
 		}
 	return rc;

@@ -1,6 +1,6 @@
 /*
  * The admin's requests to queued (MSG_QUEUE_ADMIN), over its control socket.
- * LIST, SHOW and CAT have long answers (lib/client/control.h); the others one.
+ * LIST, SHOW, WHY, SITES and CAT have long answers (lib/client/control.h); the others one.
  */
 #ifndef LIB_CLIENT_QUEUE_ADMIN_H
 #define LIB_CLIENT_QUEUE_ADMIN_H
@@ -18,6 +18,9 @@ enum queue_verb {
 	QUEUE_DELETE,
 	QUEUE_SUMMARY,
 	QUEUE_HOLD_NEW,    /* on: 1 */
+	QUEUE_BOUNCE,      /* gives up: what waits fails, and its sender is told */
+	QUEUE_WHY,         /* rows that say what each recipient waits for */
+	QUEUE_SITES,       /* struct queue_site rows */
 	QUEUE_VERBS
 };
 
@@ -26,6 +29,8 @@ struct queue_admin {
 	uint64_t *ids;           /* these; none: all that the filter lets through */
 	size_t n_ids;
 	struct str sender, rcpt, domain; /* whole addresses; of any recipient; ASCII case folded */
+	struct str site;         /* of any open recipient: the name of its site, a host of it, its
+	                          * domain or next hop */
 	struct str state;        /* "active", "deferred", "held" or empty */
 	uint64_t older_ms;
 	uint64_t limit;          /* 0: none */
@@ -39,6 +44,8 @@ struct queue_row_rcpt {
 	struct str address, state; /* "waiting", "delivered", ... */
 	unsigned smtp;
 	struct str enhanced, text;
+	struct str mta;          /* the host that said it */
+	struct str site, why;    /* with WHY: where it goes, what it waits for */
 };
 struct queue_row {
 	uint64_t id, size, arrived_us, next_ms, attempts;
@@ -52,6 +59,19 @@ struct queue_row {
 void queue_row_put(struct buf *b, const struct queue_row *r);
 /* The next row of a frame's body: 1, 0 at the end, -EPROTO. */
 int queue_row_next(struct str *body, struct arena *a, struct queue_row *ret);
+
+/* A site that mail waits for, and what is known of it. */
+struct queue_site {
+	struct str name;
+	uint64_t recipients;     /* open ones, of all messages */
+	uint64_t waiting, running, limit; /* deliveries */
+	uint64_t failures;       /* in a row */
+	uint64_t paused_until_ms; /* real time; 0: not paused */
+	uint64_t gap_ms;         /* between two deliveries, as it asked for */
+	struct str text;         /* why it is paused or slow */
+};
+void queue_site_put(struct buf *b, const struct queue_site *s);
+int queue_site_next(struct str *body, struct queue_site *ret);
 /* A piece of content in a frame's body (QUEUE_CAT). */
 void queue_piece_put(struct buf *b, struct str piece);
 int queue_piece_get(struct str body, struct str *ret);

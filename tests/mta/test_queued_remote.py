@@ -16,7 +16,7 @@ RETRIES = ' retry-min 1s\n retry-max 2s\n'
 DONE, TEMP, REJECT = 1, 2, 3
 FAILED, DELAYED, DELIVERED, RELAYED = 1, 2, 3, 4
 NEVER, SUCCESS, FAILURE, DELAY = 1, 2, 4, 8
-RETRY, SUMMARY = 4, 8
+RETRY, HOLD, SUMMARY, BOUNCE, WHY, SITES = 4, 5, 8, 10, 11, 12
 
 
 class TestRemote(unittest.TestCase):
@@ -31,7 +31,8 @@ class TestRemote(unittest.TestCase):
 
     def start(self, more=''):
         with open(os.path.join(self.dir, 'log'), 'ab') as log:
-            self.q = Queued(PROGRAM, os.path.join(self.dir, 'spool'), 1, SETTINGS % (more if 'retry-min' in more else RETRIES + more), log=log)
+            settings = SETTINGS % (more if 'retry-min' in more else RETRIES + more)
+            self.q = Queued(PROGRAM, os.path.join(self.dir, 'spool'), 1, settings, log=log)
         self.q.ready()
         return self.q
 
@@ -254,6 +255,26 @@ class TestRemote(unittest.TestCase):
         q.answer_relay(*q.waiting.pop(0))
         q.until(lambda: len(q.relayed) > 5)
         self.assertEqual(q.relayed[5][0], urgent, low)
+
+    def test_why_and_bounce(self):
+        """The admin sees what a message waits for, by site, and gives it up."""
+        q = self.start()
+        q.remote = lambda ident, r: (TEMP, 451) if 'dead' in r else (DONE, 250)
+        q.site = lambda domain: text(1, 'mx1.dead.test,mx2.dead.test') + u64(2, 3600000) + u64(3, 1)
+        ident = self.send('u@dead.test')
+        self.assertTrue(q.until(lambda: 'queue.site_dead' in self.log()))
+        q.admin(u64(1, HOLD) + u64(2, ident))
+        row = dict(fields(fields(q.admin(u64(1, WHY) + u64(2, ident))[1])[0][1]))
+        rcpt = dict(fields(row[12]))
+        self.assertEqual((rcpt[7], rcpt[8]), (b'mx1.dead.test,mx2.dead.test', b'held'))
+        site = dict(fields(fields(q.admin(u64(1, SITES))[1])[0][1]))
+        self.assertEqual((site[1], num(site[2]), num(site[6])), (b'mx1.dead.test,mx2.dead.test', 1, 1))
+        for name, n in (('mx2.dead.test', 1), ('dead.test', 1), ('other.test', 0)):
+            body = u64(1, BOUNCE) + text(12, name) + u64(10, 1)
+            self.assertEqual(num(dict(fields(q.admin(body)[1]))[1]), n, name)
+        q.admin(u64(1, BOUNCE) + text(12, 'mx2.dead.test'))
+        self.empty()
+        self.assertEqual(q.notified, [(ident, 1, 1, [('u@dead.test', FAILED, '5.0.0')])])
 
     def test_many_sites(self):
         q = self.start()

@@ -50,6 +50,8 @@ def test_list_show_cat(held):
     [row] = held.json('queue', 'list', '--sender', 'b@elsewhere.test')
     shown = held.run('queue', 'show', row['id']).stdout
     assert 'user2@example.test' in shown and 'user1@example.test' not in shown
+    [why] = held.json('queue', 'why', row['id'])
+    assert (why['recipient'], why['site'], why['waits']) == ('user2@example.test', 'the store', 'held')
     content = held.run('queue', 'cat', row['id']).stdout
     assert 'Subject: two\n' in content and content.endswith('\n\nThe content.\n')
     assert len(held.json('queue', 'list', '--recipient', 'user1@example.test')) == 2
@@ -57,7 +59,12 @@ def test_list_show_cat(held):
 
 
 def test_delete_by_filter(held):
-    assert held.json('queue', 'delete', '--sender', 'a@elsewhere.test', '--dry-run') == {'messages': 2}
+    rehearsed = held.json('queue', 'delete', '--sender', 'a@elsewhere.test', '--dry-run')
+    listed = [r['id'] for r in held.json('queue', 'list', '--from', 'a@elsewhere.test')]
+    assert rehearsed == {'messages': 2, 'ids': listed}
+    said = held.run('queue', 'bounce', '--to', 'user1@example.test', '--dry-run').stdout
+    assert '2 messages would be returned' in said and all(i in said for i in listed)
+    assert held.run('queue', 'bounce', '--dry-run', check=False).returncode == 1
     assert held.queue()['messages'] == 3
     held.run('queue', 'delete', '--sender', 'a@elsewhere.test')
     assert held.queue()['messages'] == 1
