@@ -156,7 +156,7 @@ on_delay_answer(void *arg, int code, const struct frame *f)
 	} else if (code == -EPIPE || code == -ENOTCONN || code == -ETIMEDOUT) {
 		dest_pause(j->d);
 	}
-	j->m->delay_due = false;
+	j->m->delay_due = j->m->delay_asked = false;
 	free(df);
 	deliver_frame_done(j);
 }
@@ -235,14 +235,17 @@ fill(struct telling *t, struct arena *a, uint32_t n)
 		fatal("queue.memory", "no memory");
 }
 
-static void
+static bool
 ask(struct dframe *df, const struct telling *t, void (*fn)(void *, int, const struct frame *))
 {
 	struct buf b = { 0 };
+	bool asked;
 
 	bounce_request_put(&b, &t->req);
-	deliver_send(df, chan_to(ROLE_BOUNCED, 0), MSG_BOUNCE_NOTIFY, &b, t->mail->fd, BOUNCE_MS, fn);
+	asked = deliver_send(df, chan_to(ROLE_BOUNCED, 0), MSG_BOUNCE_NOTIFY, &b, t->mail->fd, BOUNCE_MS,
+	    fn);
 	buf_done(&b);
+	return asked;
 }
 
 /* ---- events of recipients ---- */
@@ -298,10 +301,7 @@ tell_delay(struct qjob *j, struct telling *t, struct arena *a)
 	for (uint32_t i = 0; i < m->n_rcpts && t->req.n_rcpts < BOUNCE_RCPTS_MAX; i++)
 		if (wants_delay(&m->rcpts[i]))
 			add_rcpt(t, i);
-	if (t->req.n_rcpts)
-		ask(deliver_frame(j, NULL, 0), t, on_delay_answer);
-	else
-		m->delay_due = false;
+	m->delay_asked = t->req.n_rcpts && ask(deliver_frame(j, NULL, 0), t, on_delay_answer);
 }
 
 /* ---- the job ---- */
@@ -318,7 +318,7 @@ tell(struct qjob *j, const struct mail *mail)
 		LOG_ERROR("queue.envelope", L_HEX("qid", j->m->id), L_C("error", strerror(-rc)));
 	if (!rc)
 		tell_events(j, &t, a);
-	if (!rc && j->m->delay_due)
+	if (!rc && j->m->delay_due && !j->m->delay_asked)
 		tell_delay(j, &t, a);
 	arena_free(&a);
 	deliver_frame_done(j);

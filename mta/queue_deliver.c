@@ -152,7 +152,7 @@ deliver_lost(struct dframe *df, int code)
 		struct qrcpt *r = &m->rcpts[df->v[i]];
 
 		r->flags = (uint8_t)((r->flags & ~RCPT_BUSY) | RCPT_MAYBE_DONE);
-		if (!again)
+		if (!again || dest_of(r) != j->d)
 			r->flags &= (uint8_t)~RCPT_COVERED;
 	}
 	if (again)

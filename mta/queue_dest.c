@@ -221,6 +221,7 @@ static void
 start(struct qdest *d, struct qjob *j)
 {
 	j->running = true;
+	list_push(&d->active, &j->link);
 	d->running++;
 	d->running_bytes += j->m->size;
 	queued.running++;
@@ -309,6 +310,7 @@ dest_stop_running(struct qjob *j)
 	if (!j->running)
 		return;
 	j->running = false;
+	list_remove(&j->link);
 	d->running--;
 	d->running_bytes -= j->m->size;
 	queued.running--;
@@ -376,6 +378,7 @@ init(struct qdest *d, enum dest_kind kind, unsigned instance)
 	d->no = ++queued.dest_no;
 	list_init(&d->hops);
 	list_init(&d->ring);
+	list_init(&d->active);
 }
 
 struct qdest *
@@ -440,28 +443,48 @@ job_is_for(const struct qjob *j, const struct hop *h, bool *hop, bool *others)
 	}
 }
 
+/* Another job of the message, for what leads where the hop leads now. */
 static void
-move_job(struct lane *l, struct qjob *j, const struct hop *h)
+copy_job(const struct qjob *j, const struct hop *h)
 {
-	bool ours, others;
-	struct qjob *copy;
+	struct qjob *copy = calloc(1, sizeof *copy);
 
-	job_is_for(j, h, &ours, &others);
-	if (!ours)
-		return;
-	if (!others) {
-		dequeue(l, j);
-		j->d = h->dest;
-		dest_enqueue(j, false);
-		return;
-	}
-	copy = calloc(1, sizeof *copy);
 	if (!copy)
 		fatal("queue.memory", "no memory");
 	*copy = (struct qjob){ .m = j->m, .d = h->dest };
 	queue_pin(j->m);
 	j->m->jobs++;
 	dest_enqueue(copy, false);
+}
+
+static void
+move_job(struct lane *l, struct qjob *j, const struct hop *h)
+{
+	bool ours, others;
+
+	job_is_for(j, h, &ours, &others);
+	if (ours && others) {
+		copy_job(j, h);
+	} else if (ours) {
+		dequeue(l, j);
+		j->d = h->dest;
+		dest_enqueue(j, false);
+	}
+}
+
+/* Of a job that runs, what no server has been asked for yet (its message is being read)
+ * goes by another one. */
+static void
+move_active(const struct qdest *from, const struct hop *h)
+{
+	bool ours, others;
+	struct qjob *j;
+
+	LIST_FOREACH(j, &from->active, struct qjob, link) {
+		job_is_for(j, h, &ours, &others);
+		if (ours)
+			copy_job(j, h);
+	}
 }
 
 /* The lane may be freed by its last job. */
@@ -502,6 +525,7 @@ dest_move_hop(struct hop *h, struct qdest *to)
 		return;
 	LIST_FOREACH_SAFE(l, next, &from->ring, struct lane, ring)
 		move_lane(l, h);
+	move_active(from, h);
 	maybe_free(from);
 }
 

@@ -235,6 +235,8 @@ end_job(struct qjob *j, bool tried)
 	for (uint32_t i = 0; i < m->n_rcpts; i++)
 		if (!(m->rcpts[i].flags & RCPT_BUSY) && dest_wants(&m->rcpts[i], j->d))
 			m->rcpts[i].flags &= (uint8_t)~RCPT_COVERED;
+	if (j->d->kind == DEST_BOUNCE && !m->delay_asked)
+		m->delay_due = false; /* what still wants it asks again */
 	m->jobs--;
 	settle(m, tried, tried && j->d->kind == DEST_BOUNCE);
 	queue_unpin(&queued.q, m);

@@ -99,7 +99,8 @@ struct qmsg {
 	uint8_t state;            /* enum qmsg_state */
 	int8_t priority;
 	bool gone, finishing;     /* finishing: its final record waits for the commit */
-	bool delay_due;           /* the sender is to be told that it takes long */
+	bool delay_due;           /* the sender is to be told that it takes long: */
+	bool delay_asked;         /* bounced has been asked to */
 	struct tenant *tenant;
 	struct qrcpt rcpts[];     /* then the strings */
 };

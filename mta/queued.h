@@ -26,7 +26,7 @@
  * message's recipients it is for: those that are covered, not busy, and lead there when
  * it starts. */
 struct qjob {
-	struct list link;
+	struct list link;        /* of its lane, then of dest.active */
 	struct qmsg *m;          /* pinned */
 	struct qdest *d;
 	uint32_t frames;         /* answers that are awaited */
@@ -58,6 +58,7 @@ struct qdest {
 	struct str name;         /* of a site; behind this struct */
 	struct list hops;        /* that lead here */
 	struct list ring;        /* lanes with jobs */
+	struct list active;      /* jobs that run */
 	struct list ready;       /* in queued.ready or queued.starved */
 	unsigned waiting, running;
 	size_t running_bytes;

@@ -3,7 +3,11 @@
 
 The judge: a message whose 250 was heard is delivered before the crash or after
 recovery, whole; what the store had taken before the crash comes again, if at all,
-marked 'maybe done', and nothing comes twice after recovery.
+marked 'maybe done', and nothing comes twice after recovery. For recipients at other
+servers (remote_load.py): each of a message that was acknowledged gets its end, and a
+notice where one is owed; what was in the log before the crash is neither sent nor told
+again; no recipient is told of in two notices, and none is final before bounced has
+answered.
 """
 import os
 import random
@@ -15,12 +19,13 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from house import Queued, u64  # noqa: E402
+import remote_load  # noqa: E402
 import replay  # noqa: E402
 
 PROGRAM = os.environ.get('QUEUED', 'mta/queued')
 SHIM = os.environ.get('RECORD', 'tests/crash/record.so')
 SETTINGS = ('spool {\n segment-size 1M\n min-free 0\n checkpoint-interval 1s\n'
-            ' retry-min 1s\n retry-max 2s\n}\n')
+            ' retry-min 1s\n retry-max 2s\n delay-notice-after 2s\n}\n')
 RETRY = 4   # of lib/client/queue_admin.h
 POINTS = int(os.environ.get('CRASH_POINTS', '24'))
 SEED = int(os.environ.get('CRASH_SEED', '1'))
@@ -47,16 +52,19 @@ class Run:
             self.env['CRASH_FAULT'] = fault
         self.rng = random.Random(seed)
         self.sent, self.acked, self.taken, self.complaints = {}, {}, set(), []
+        self.fates = remote_load.Fates(self.complaints.append, fault is None)
         open(self.log, 'wb').close()
 
     def load(self, messages, seconds=0.0):
         """One life. False: queued did not start or has ended by itself."""
+        self.fates.life(self.log)
         try:
             q = Queued(PROGRAM, self.root, 1, SETTINGS, env=self.env)
             q.ready()
         except (RuntimeError, OSError):
             return False
         q.outcome = lambda ident, account: self.outcome(q, ident, account)
+        self.player = remote_load.Player(q, self.fates, self.rng, self.log)
         waiting, begun, first = {}, time.time(), len(self.sent)
         for n in range(first, first + messages):
             waiting[self.send(q, n)] = n
@@ -72,6 +80,7 @@ class Run:
             q.close()
             return False
         if self.rng.random() < 0.3:
+            self.player.answer_all()
             q.stop()
         if q.proc.poll() is None:
             with replay.between_calls(self.log):
@@ -80,6 +89,10 @@ class Run:
         return True
 
     def send(self, q, n):
+        if remote_load.is_remote(n):
+            self.sent[n] = 0   # recipients in the store
+            more, self.player.not_before[n] = remote_load.extra(n)
+            return q.accept_remote('a@example.test', remote_load.recipients(n), content(n), more=more)
         rcpts = [('u%d@example.test' % k, 100 * n + k) for k in range(1 + n % 3)]
         self.sent[n] = len(rcpts)
         return q.accept('a@example.test', rcpts, content(n))
@@ -107,22 +120,30 @@ class Judge:
     def __init__(self, run, folder):
         self.run, self.folder = run, folder
 
-    def recover(self, spool, acked, taken):
+    def recover(self, spool, acked, taken, fates):
         """Starts queued on the tree, drains it. A list of complaints."""
-        q = Queued(PROGRAM, spool, 1, SETTINGS)
+        q, out = Queued(PROGRAM, spool, 1, SETTINGS), []
+        fates = fates.copy(out.append)
+        fates.life()
+        remote_load.Player(q, fates)
         try:
             q.ready()
         except (RuntimeError, BrokenPipeError) as e:
             return ['does not start: %s' % e]
+        q.until(lambda: False, 0.03)
+        out += ['sent before its time: %s' % r for row in q.relayed for r in row[3] if r.startswith('wait.')]
         q.admin(u64(1, RETRY) + u64(9, 1))   # all that is deferred
-        want = {(i, 100 * n + k) for i, n in acked.items() for k in range(self.run.sent[n])}
-        q.until(lambda: want <= taken | {d[:2] for d in q.delivered}, 5)
+        want = {(i, 100 * n + k) for i, n in acked.items() if n in self.run.sent for k in range(self.run.sent[n])}
+        remote = [n for n in acked.values() if remote_load.is_remote(n)]
+        q.until(lambda: want <= taken | {d[:2] for d in q.delivered} and
+                not any(fates.missing(n) for n in remote), 20)
         q.until(lambda: False, 0.02)
         stopped = q.stop()
         q.close()
-        return self.complaints(q, acked, taken, want) + ([] if stopped == 0 else ['stop: %s' % stopped])
+        out += [m for n in remote for m in fates.missing(n)] + self.complaints(q, taken, want)
+        return out + ([] if stopped == 0 else ['stop: %s' % stopped])
 
-    def complaints(self, q, acked, taken, want):
+    def complaints(self, q, taken, want):
         out, seen = [], set()
         for ident, account, maybe, data in q.delivered:
             n = account // 100
@@ -133,15 +154,18 @@ class Judge:
                 out.append('again and not marked: %x %d' % (ident, account))
             if n not in self.run.sent or data != content(n):
                 out.append('other content: %x %d' % (ident, account))
+        for _, _, _, rcpts, data in q.relayed:
+            if data != content(remote_load.parse(rcpts[0])[1][0]):
+                out.append('other content: %s' % rcpts)
         for ident, account in want - taken - seen:
             out.append('lost: %x %d' % (ident, account))
         return out
 
-    def at(self, disk, mode, rng, acked, taken):
+    def at(self, disk, mode, rng, acked, taken, fates):
         target = tempfile.mkdtemp(prefix='point.', dir=self.folder)
         spool = os.path.join(target, 'spool')
         replay.write_tree(disk.crash(mode, rng), spool)
-        bad = self.recover(spool, acked, taken)
+        bad = self.recover(spool, acked, taken, fates)
         if bad and os.environ.get('CRASH_KEEP'):
             print('kept', target)
         else:
@@ -155,27 +179,32 @@ def campaign(folder, count, seed):
         run.load(130, 4.0)
     log = replay.read_log(run.log)
     judge = Judge(run, folder)
-    disk, done, acked, taken, failed = replay.Disk(run.root), 0, {}, set(), len(run.complaints)
+    disk, done, acked, taken = replay.Disk(run.root), 0, {}, set()
+    fates, whole = (remote_load.Fates(c.append) for c in ([], run.complaints))
+    for rec in log:
+        whole.take(rec)
+    failed = len(run.complaints)
     if run.complaints:
         print('recording: %s' % '; '.join(run.complaints[:5]))
     for at, mode, rng in replay.points(log, count, seed):
         for rec in log[done:at]:
+            fates.take(rec)
             if rec[0] != 'J':
                 disk.step(rec)
                 continue
-            what, ident, n = rec[1].split()
+            what, *rest = rec[1].split()
             if what == 'A':
-                acked[int(ident)] = int(n)
-            else:
-                taken.add((int(ident), int(n)))
+                acked[int(rest[0])] = int(rest[1])
+            elif what == 'D':
+                taken.add((int(rest[0]), int(rest[1])))
         done = at
-        bad = judge.at(disk, mode, rng, acked, taken)
+        bad = judge.at(disk, mode, rng, acked, taken, fates)
         if bad:
             failed += 1
             print('point %d of %d, %s: %s' % (at, len(log), mode, '; '.join(bad[:5])))
     print('crash_queue: %d cuts of a recording of %d calls (%d lives, %d acknowledged, %d segments used '
-          'again, %d messages moved), %d failed' % (count, len(log), LIVES, len(run.acked), *again(log), failed),
-          flush=True)
+          'again, %d messages moved, %d remote ends, %d notices), %d failed'
+          % (count, len(log), LIVES, len(run.acked), *again(log), len(whole.ended), len(whole.told), failed), flush=True)
     return failed
 
 
@@ -204,7 +233,7 @@ def faults(folder, count, seed):
         os.mkdir(sub)
         run = Run(sub, seed + i, fault)
         run.load(60)
-        bad = run.complaints + Judge(run, sub).recover(run.root, run.acked, run.taken)
+        bad = run.complaints + Judge(run, sub).recover(run.root, run.acked, run.taken, run.fates)
         if bad:
             failed += 1
             print('fault %s: %s' % (fault, '; '.join(bad[:5])))

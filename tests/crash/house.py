@@ -184,8 +184,10 @@ class Queued(Daemon):
         self.remote = lambda ident, address: (1, 250)
         # of a domain: fields of the answer beside the results
         self.site = lambda domain: text(1, 'mx.' + domain) + u64(2, 3600000)
-        self.slow = lambda domain: False
+        self.slow = lambda domain, rcpts: False
+        # what bounced answers (None: nothing), and what is done before it does
         self.notice = lambda ident, event: 1
+        self.noticed = lambda outcome, ident, event, kind, rows: None
         self.inbox = {}
         self.delivered = []   # (spool id, account, maybe, content)
         self.outcome = lambda ident, account: (1, 250)
@@ -193,7 +195,13 @@ class Queued(Daemon):
 
     def accept(self, sender, rcpts, content, lmtp=False):
         """Sends a message; its request id."""
-        env = text(1, envelope(sender, rcpts, lmtp, len(content)))
+        return self.send(envelope(sender, rcpts, lmtp, len(content)), content)
+
+    def accept_remote(self, sender, rcpts, content=b'hello', **kw):
+        return self.send(remote(sender, rcpts, len(content), **kw), content)
+
+    def send(self, env, content):
+        env = text(1, env)
         if len(content) <= 256 << 10:
             return self.smtpd.call(ACCEPT, env + text(2, content))
         stream = self.smtpd.next_id
@@ -201,9 +209,6 @@ class Queued(Daemon):
             ident = self.smtpd.call(CHUNK, u64(3, stream) + u64(4, at) + text(2, content[at:at + (256 << 10)]))
             self.wait(ident)
         return self.smtpd.call(ACCEPT, env + u64(3, stream))
-
-    def accept_remote(self, sender, rcpts, content=b'hello', **kw):
-        return self.smtpd.call(ACCEPT, text(1, remote(sender, rcpts, len(content), **kw)) + text(2, content))
 
     def turn(self, wait=0.01):
         """Takes what came: answers into inbox, deliveries answered. False: queued has gone."""
@@ -233,7 +238,7 @@ class Queued(Daemon):
             os.close(fd)
         spool_id = num(top[1])
         self.relayed.append((spool_id, domain, top.get(11, b'').decode(), rcpts, content))
-        if self.slow(domain):
+        if self.slow(domain, rcpts):
             self.waiting.append((ident, spool_id, domain, rcpts))
         else:
             self.answer_relay(ident, spool_id, domain, rcpts)
@@ -256,8 +261,9 @@ class Queued(Daemon):
         o = self.notice(spool_id, event)
         if o is None:
             return
-        self.notified.append((spool_id, event, num(top[1]), [(r[1].decode(), num(r[4]), r.get(6, b'').decode())
-                                                             for r in rcpts]))
+        row = spool_id, event, num(top[1]), [(r[1].decode(), num(r[4]), r.get(6, b'').decode()) for r in rcpts]
+        self.notified.append(row)
+        self.noticed(o, *row)
         self.bounced.send(NOTIFY, u64(1, o) + u64(2, 77), ident, ANSWER)
 
     def maild(self, w, kind, flags, ident, body, fd):

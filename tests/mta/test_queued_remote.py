@@ -8,7 +8,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', 'crash'))
-from house import ANSWER, Queued, fields, num, text, u64  # noqa: E402
+from house import ADMIN, ANSWER, Queued, fields, num, text, u64  # noqa: E402
 
 PROGRAM = os.environ.get('QUEUED', 'mta/queued')
 SETTINGS = 'spool {\n segment-size 2M\n min-free 0\n %s}\n'
@@ -95,7 +95,7 @@ class TestRemote(unittest.TestCase):
 
     def test_lost_answer_is_tried_again(self):
         q = self.start()
-        q.slow = lambda domain: True
+        q.slow = lambda domain, rcpts: True
         ident = self.send('u@one.test')
         self.assertTrue(q.until(lambda: q.waiting))
         q.kill()
@@ -186,7 +186,7 @@ class TestRemote(unittest.TestCase):
     def test_concurrency_grows(self):
         """A site begins with five deliveries at a time and is given more as it answers."""
         q = self.start()
-        q.slow = lambda domain: True
+        q.slow = lambda domain, rcpts: True
         for _ in range(200):
             q.accept_remote('a@example.test', ['u@one.test'])
         self.assertTrue(q.until(lambda: len(q.waiting) == 5))
@@ -225,17 +225,48 @@ class TestRemote(unittest.TestCase):
         self.send('u@one.test')
         self.send('u@two.test')
         self.empty()
-        q.slow = lambda domain: True
+        q.slow = lambda domain, rcpts: True
         for i in range(40):
             q.accept_remote('a@example.test', ['u@%s.test' % ('one', 'two')[i % 2]])
         q.until(lambda: False, 0.5)
         self.assertLess(len(q.waiting), 8)
         self.assertGreater(len(q.waiting), 4)
 
+    def test_site_known_while_a_message_is_read(self):
+        """The site of a domain becomes known while messages for it are being read from disk."""
+        q = self.start()
+        later = u64(11, int((time.time() + 3600) * 1000))
+        for i in range(40):
+            self.send('u@d%d.test' % (i % 10), more=later, content=b'z' * 200000)
+        self.assertEqual(q.stop(), 0)
+        q = self.start()
+        q.slow = lambda domain, rcpts: True
+        for i in range(10):
+            self.send('first@d%d.test' % i)
+        self.assertTrue(q.until(lambda: len(q.waiting) == 10))
+        q.slow = lambda domain, rcpts: False
+        q.cli.call(ADMIN, u64(1, RETRY) + u64(9, 1))
+        for w in q.waiting:
+            time.sleep(0.001)
+            q.answer_relay(*w)
+        self.empty()
+        self.assertEqual(len(q.relayed), 50)
+
+    def test_delay_and_failure_at_once(self):
+        """A delay notice that bounced has not answered yet is not asked for again."""
+        q = self.start(' delay-notice-after 1s\n')
+        q.remote = lambda ident, r: (REJECT, 550) if r.startswith('bad') and kept else (TEMP, 451)
+        kept = []
+        q.notice = lambda ident, event: kept.append(event) if event == 65535 else 1
+        self.send('u@one.test', 'bad@two.test')
+        self.assertTrue(q.until(lambda: q.notified, 30))
+        q.until(lambda: False, 0.5)
+        self.assertEqual(kept, [65535])
+
     def test_tenants_take_turns(self):
         """A tenant with many messages for a slow site does not keep another's waiting."""
         q = self.start()
-        q.slow = lambda domain: True
+        q.slow = lambda domain, rcpts: True
         for _ in range(500):
             q.accept_remote('a@example.test', ['u@slow.test'], tenant='many')
         self.assertTrue(q.until(lambda: len(q.waiting) == 5))
@@ -248,7 +279,7 @@ class TestRemote(unittest.TestCase):
 
     def test_priority(self):
         q = self.start()
-        q.slow = lambda domain: True
+        q.slow = lambda domain, rcpts: True
         low = [self.send('u@one.test') for _ in range(20)]
         self.assertTrue(q.until(lambda: len(q.waiting) == 5))
         urgent = self.send('u@one.test', more=u64(10, 6))
