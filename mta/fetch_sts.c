@@ -31,6 +31,7 @@
 #define ENTRIES_MAX 100000u
 #define SAVE_MS 2000
 #define TTL_MAX_MS 60000u       /* of an answer */
+#define TTL_MIN_MS 1000u        /* so that a burst of mail asks once */
 #define TTL_FAILED_MS 5000u     /* when the DNS gave none */
 #define SWEEP_MS 60000
 #define REFRESH_MIN_S 2u
@@ -49,6 +50,7 @@ static struct metric kept = METRIC_GAUGE("sts_policies", NULL, "MTA-STS policies
 struct entry {
 	struct list waiters;        /* struct waiter */
 	bool busy;
+	unsigned users;             /* coroutines that hold it */
 	bool asked;                 /* since the policy was fetched */
 	uint64_t until_ms;          /* what is known holds until then */
 	bool record;                /* there is one, with this id */
@@ -168,7 +170,8 @@ ask_record(struct entry *e, struct str domain, struct arena *a)
 	e->record = false;
 	if (!dns_txt(name, a, &t) && t.from.status <= DNS_NXDOMAIN)
 		ttl = (uint64_t)t.from.ttl * 1000;
-	e->until_ms = clock_ms() + (ttl < TTL_MAX_MS ? ttl : TTL_MAX_MS);
+	ttl = ttl > TTL_MAX_MS ? TTL_MAX_MS : ttl < TTL_MIN_MS ? TTL_MIN_MS : ttl;
+	e->until_ms = clock_ms() + ttl;
 	if (t.from.status != DNS_OK)
 		return;
 	for (size_t i = 0; i < t.n; i++)
@@ -302,7 +305,8 @@ forget_entries(void)
 	uint64_t now = clock_ms();
 
 	while ((e = strmap_next(&sts.entries, &pos, &domain))) {
-		if (e->busy || e->until_ms > now || e->retry_ms > now || e->asked)
+		if (e->users || e->until_ms > now || e->retry_ms > now ||
+		    (e->asked && sts_cache_get(&sts.cache, domain, now_s())))
 			continue;
 		strmap_del(&sts.entries, domain);
 		free(e);
@@ -408,7 +412,9 @@ fetch_sts_answer(struct peer *p, struct frame *f)
 		we = (struct wire_error){ .code = -ENOMEM, .text = STR("out of memory") };
 	}
 	if (e) {
+		e->users++;
 		learn(e, domain, a);
+		e->users--;
 		fill(e, domain, &v);
 		sts_answer_put(&b, &v);
 		chan_answer(p, f->id, f->type, &b, -1);
@@ -430,7 +436,9 @@ refresh(void *arg)
 
 	if (e && !e->busy) {
 		e->until_ms = 0;
+		e->users++;
 		learn(e, domain, a);
+		e->users--;
 	}
 	arena_free(&a);
 	free(arg);
