@@ -20,8 +20,11 @@ class Sink:
     def __init__(self, top):
         self.port = bench.free_ports((0,))
         self.path = os.path.join(top, 'taken')
-        self.child = subprocess.Popen([SMTPSINK, self.path, ADDRESS, str(self.port)])
+        self.child = subprocess.Popen([SMTPSINK, self.path, str(self.port), *self.addresses()])
         bench.until(lambda: os.path.exists(self.path) and os.path.getsize(self.path), 5, 'the sink')
+
+    def addresses(self):
+        return [ADDRESS]
 
     def taken(self):
         with open(self.path, 'rb') as f:

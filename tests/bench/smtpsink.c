@@ -1,7 +1,7 @@
 /*
  * smtpsink - an SMTP server that takes everything and keeps nothing, one thread.
  *
- *   smtpsink COUNTER HOST PORT
+ *   smtpsink COUNTER PORT HOST...
  *
  * COUNTER is a file that gets the number of recipients taken so far, a native uint64 in
  * a shared mapping. Only loopback addresses are listened on. Ends by a signal.
@@ -23,6 +23,7 @@
 
 struct session {
 	int fd;
+	bool listens;           /* a listener, no session */
 	bool text;              /* within a message */
 	bool line_start;        /* of the text */
 	unsigned rcpts;
@@ -165,19 +166,35 @@ make_listener(const char *host, const char *port)
 	return bind(fd, (struct sockaddr *)&a, sizeof a) || listen(fd, 4096) ? -1 : fd;
 }
 
+static int
+listen_on(int epoll, const char *host, const char *port)
+{
+	struct session *s = calloc(1, sizeof *s);
+	struct epoll_event e = { .events = EPOLLIN, .data.ptr = s };
+
+	if (!s)
+		return -1;
+	s->listens = true;
+	s->fd = make_listener(host, port);
+	return s->fd < 0 ? -1 : epoll_ctl(epoll, EPOLL_CTL_ADD, s->fd, &e);
+}
+
 int
 main(int argc, char **argv)
 {
-	struct epoll_event e = { .events = EPOLLIN }, ev[64];
-	int listener, epoll = epoll_create1(0);
+	struct epoll_event ev[64];
+	int epoll = epoll_create1(0);
 
-	if (argc != 4) {
-		fprintf(stderr, "usage: smtpsink COUNTER HOST PORT\n");
+	if (argc < 4) {
+		fprintf(stderr, "usage: smtpsink COUNTER PORT HOST...\n");
 		return 2;
 	}
-	listener = make_listener(argv[2], argv[3]);
-	if (make_counter(argv[1]) || listener < 0 || epoll < 0 ||
-	    epoll_ctl(epoll, EPOLL_CTL_ADD, listener, &e)) {
+	for (int i = 3; i < argc; i++)
+		if (listen_on(epoll, argv[i], argv[2])) {
+			perror("smtpsink");
+			return 1;
+		}
+	if (epoll < 0 || make_counter(argv[1])) {
 		perror("smtpsink");
 		return 1;
 	}
@@ -187,8 +204,8 @@ main(int argc, char **argv)
 		for (int i = 0; i < n; i++) {
 			struct session *s = ev[i].data.ptr;
 
-			if (!s) {
-				take_connections(epoll, listener);
+			if (s->listens) {
+				take_connections(epoll, s->fd);
 			} else if (!serve(s)) {
 				close(s->fd);
 				free(s);

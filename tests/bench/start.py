@@ -26,15 +26,19 @@ def memory(pid):
         return next(int(line.split()[1]) for line in f if line.startswith('VmRSS')) * 1024
 
 
-def fill(q, n):
+BODY = text(1, envelope('sender@example.test', [('user1@example.test', 1)])) + text(2, b'x' * SIZE)
+
+
+def fill(q, n, body=BODY):
     """n messages, WINDOW of them on their way at a time."""
-    body = text(1, envelope('sender@example.test', [('user1@example.test', 1)])) + text(2, b'x' * SIZE)
+    first = q.smtpd.next_id
+    q.smtpd.next_id += n
     sent = got = 0
     while got < n:
         burst = min(BURST, n - sent)
         if burst and sent - got < WINDOW:
             q.smtpd.sock.sendall(b''.join(
-                struct.pack('<IHBBQ', 12 + len(body), ACCEPT, 1, 0, sent + i + 1) + body for i in range(burst)))
+                struct.pack('<IHBBQ', 12 + len(body), ACCEPT, 1, 0, first + sent + i) + body for i in range(burst)))
             sent += burst
         frames = q.smtpd.frames(5 if sent - got >= WINDOW or sent == n else 0)
         if frames is None:
