@@ -21,7 +21,7 @@ class Sink:
         self.port = bench.free_ports((0,))
         self.path = os.path.join(top, 'taken')
         self.child = subprocess.Popen([SMTPSINK, self.path, str(self.port), *self.addresses()])
-        bench.until(lambda: os.path.exists(self.path) and os.path.getsize(self.path), 5, 'the sink')
+        bench.until(lambda: os.path.exists(self.path) and os.path.getsize(self.path), 30, 'the sink')
 
     def addresses(self):
         return [ADDRESS]
