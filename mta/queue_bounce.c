@@ -221,7 +221,8 @@ fill(struct telling *t, struct arena *a, uint32_t n)
 		.event = t->event,
 		.sender = qmsg_sender(m),
 		.envid = t->env.envid,
-		.ret = t->env.ret,
+		/* a report is no binary message: it returns the header of one */
+		.ret = t->env.body == ENV_BINARYMIME ? BOUNCE_RET_HDRS : t->env.ret,
 		.flags = m->env_flags,
 		.arrived_us = m->arrived_us,
 		.client_name = t->env.client_name,

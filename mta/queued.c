@@ -249,6 +249,7 @@ static const struct msg_handler handlers[] = {
 	{ MSG_QUEUE_ACCEPT, "accept", accept_message, 0 },
 	{ MSG_QUEUE_CHUNK, "chunk", accept_chunk, 0 },
 	{ MSG_QUEUE_ABORT, "abort", accept_abort, 0 },
+	{ MSG_QUEUE_FLUSH, "flush", flush_request, MSG_CO },
 	{ MSG_QUEUE_ADMIN, "admin", admin_request, MSG_CO },
 };
 

@@ -292,6 +292,9 @@ void why_sites(void (*fn)(void *arg, const struct queue_site *s), void *arg);
 
 /* ---- queue_admin.c ---- */
 void admin_request(struct peer *p, struct frame *f);
+
+/* ---- queue_flush.c ---- */
+void flush_request(struct peer *p, struct frame *f);
 /* Whether new mail is held, as it was before the restart. */
 bool admin_hold_new_load(void);
 const char *admin_spool_path(void);

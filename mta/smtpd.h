@@ -7,15 +7,23 @@
 #include "lib/proc/front.h"
 #include "lib/proc/metrics.h"
 #include "lib/proc/service.h"
+#include "mta/xclient.h"
 
 #define SMTP_LINE_MAX 12288 /* AUTH (RFC 4954 section 4) */
 
 struct smtp_text;
 
+struct smtp_forward {             /* whose the next message is, by XFORWARD */
+	struct arena *arena;
+	struct xclient said;
+};
+
 struct smtp_txn {                 /* from MAIL until its end */
 	struct arena *arena;
 	struct envelope env;
 	size_t rcpts_cap;
+	struct str client_ip, hello; /* of this session, whatever XFORWARD said */
+	struct str ident;         /* how the log of who forwards it names it, or empty */
 	struct smtp_text *text;   /* between the first BDAT and the last (RFC 3030) */
 	bool bdat_failed;         /* a chunk was refused: so are the others */
 	bool priority_lowered;
@@ -27,11 +35,12 @@ struct smtp {                     /* one connection */
 	const struct conf_listen *listen;
 	struct front front;
 	struct smtp_txn *txn;     /* NULL outside a transaction */
+	struct smtp_forward *forward; /* NULL before XFORWARD and behind its transaction */
 	char *helo;               /* NULL before EHLO, HELO, LHLO */
 	char *host;               /* the client's name by XCLIENT, or NULL */
 	char *user;               /* address that logged in, or NULL */
 	uint64_t account;
-	bool trusted;             /* may say XCLIENT: decided for the connection's own peer */
+	bool trusted;             /* may say XCLIENT and XFORWARD: decided for the connection's own peer */
 	bool esmtp, closing;
 	unsigned errors, commands, mails;
 	char id[20];              /* session id of the log */
@@ -72,7 +81,7 @@ void smtp_refused(struct smtp *s, unsigned code, const char *enhanced, struct st
 int smtp_line(struct smtp *s, bool wait, size_t max, struct str *ret);
 /* Whether EHLO was said, and STARTTLS where it must be; answers when not. */
 bool smtp_in_order(struct smtp *s);
-void smtp_txn_end(struct smtp *s);
+void smtp_txn_end(struct smtp *s); /* and forgets what XFORWARD said */
 /* Forgets all that the client said: what STARTTLS and XCLIENT do. */
 void smtp_forget(struct smtp *s);
 bool smtp_auth_offered(struct smtp *s);
@@ -82,9 +91,9 @@ bool smtp_may_relay(struct smtp *s);
 
 /* smtpd_extensions.c: what EHLO offers, in its order. */
 enum smtp_extension {
-	EXT_PIPELINING, EXT_SIZE, EXT_STARTTLS, EXT_AUTH, EXT_XCLIENT,
-	EXT_ENHANCEDSTATUSCODES, EXT_8BITMIME, EXT_DSN, EXT_CHUNKING, EXT_REQUIRETLS,
-	EXT_DELIVERBY, EXT_FUTURERELEASE, EXT_MT_PRIORITY, EXT_LIMITS, EXT_SMTPUTF8,
+	EXT_PIPELINING, EXT_SIZE, EXT_STARTTLS, EXT_AUTH, EXT_XCLIENT, EXT_XFORWARD,
+	EXT_ENHANCEDSTATUSCODES, EXT_8BITMIME, EXT_BINARYMIME, EXT_DSN, EXT_CHUNKING, EXT_REQUIRETLS,
+	EXT_DELIVERBY, EXT_FUTURERELEASE, EXT_MT_PRIORITY, EXT_LIMITS, EXT_ETRN, EXT_SMTPUTF8,
 	EXT_MAX
 };
 /* Whether it is there for this client, on this listener, now. */
@@ -99,15 +108,26 @@ bool smtp_rcpt_params(struct smtp *s, struct envelope_rcpt *r, struct str rest);
 
 /* smtpd_hello.c: the limits, TLS and the greeting of a new connection; false: it ends. */
 bool smtp_greet(struct smtp *s);
+void smtp_say_greeting(struct smtp *s);
+/* Answers when the client has one session too many: false. */
+bool smtp_within_limits(struct smtp *s, enum front_answer a);
 void cmd_ehlo(struct smtp *s, struct str arg);
 void cmd_helo(struct smtp *s, struct str arg);
 void cmd_starttls(struct smtp *s, struct str arg);
+
+/* smtpd_proxy.c */
 void cmd_xclient(struct smtp *s, struct str arg);
+void cmd_xforward(struct smtp *s, struct str arg);
+void smtp_forward_free(struct smtp_forward **f);
+/* Into the envelope and the transaction: whose the message is. */
+void smtp_forward_note(const struct smtp *s, struct smtp_txn *t);
 
 void cmd_mail(struct smtp *s, struct str arg);
 void cmd_rcpt(struct smtp *s, struct str arg);
 void cmd_data(struct smtp *s, struct str arg);
 void cmd_bdat(struct smtp *s, struct str arg);
 void cmd_auth(struct smtp *s, struct str arg);
+void cmd_etrn(struct smtp *s, struct str arg);
+bool smtp_etrn_offered(struct smtp *s);
 
 #endif

@@ -104,7 +104,8 @@ report(struct smtp *s, const struct queue_answer *q, uint64_t size, uint64_t us)
 	LOG_INFO(taken ? "smtp.accepted" : "smtp.deferred", L_STR("txn", e->trace),
 	    L_HEX("qid", q->spool_id), L_C("ip", session_peer_text(s->session)),
 	    L_STR("from", e->sender), L_STR("to", e->rcpts[0].address), L_U64("rcpts", e->n_rcpts),
-	    L_U64("size", size), L_STR("user", e->user), L_U64("us", us));
+	    L_U64("size", size), L_STR("user", e->user), L_STR("ident", s->txn->ident),
+	    L_U64("us", us));
 }
 
 static void
@@ -149,6 +150,8 @@ data_in_order(struct smtp *s, struct str arg)
 		smtp_reply(s, 503, "5.5.1", "Need MAIL");
 	else if (s->txn->text || s->txn->bdat_failed)
 		smtp_reply(s, 503, "5.5.1", "The message was begun by BDAT");
+	else if (s->txn->env.body == ENV_BINARYMIME) /* RFC 3030 section 3 */
+		smtp_reply(s, 503, "5.5.1", "A binary message comes by BDAT");
 	else if (!s->txn->env.n_rcpts) /* RFC 2033 section 4.2 */
 		smtp_reply(s, smtp_is_lmtp(s) ? 503 : 554, "5.5.1", "No valid recipients");
 	else if (arg.n)

@@ -7,7 +7,6 @@
 #include "lib/base/clock.h"
 #include "lib/client/sasl.h"
 #include "lib/mail/date.h"
-#include "mta/xclient.h"
 
 static bool
 always(struct smtp *s)
@@ -19,6 +18,13 @@ static bool
 trusted(struct smtp *s)
 {
 	return s->trusted;
+}
+
+/* RFC 3030 section 3: BINARYMIME is of no use without. */
+static bool
+chunking(struct smtp *s)
+{
+	return smtp_offers(s, EXT_CHUNKING);
 }
 
 /* RFC 8689 section 2: within TLS only. */
@@ -74,8 +80,10 @@ static const struct extension {
 	[EXT_STARTTLS] = { STR_INIT("STARTTLS"), smtp_tls_offered, NULL },
 	[EXT_AUTH] = { STR_INIT("AUTH"), smtp_auth_offered, put_auth },
 	[EXT_XCLIENT] = { STR_INIT(XCLIENT_EHLO), trusted, NULL },
+	[EXT_XFORWARD] = { STR_INIT(XFORWARD_EHLO), trusted, NULL },
 	[EXT_ENHANCEDSTATUSCODES] = { STR_INIT("ENHANCEDSTATUSCODES"), always, NULL },
 	[EXT_8BITMIME] = { STR_INIT("8BITMIME"), always, NULL },
+	[EXT_BINARYMIME] = { STR_INIT("BINARYMIME"), chunking, NULL },
 	[EXT_DSN] = { STR_INIT("DSN"), always, NULL },
 	[EXT_CHUNKING] = { STR_INIT("CHUNKING"), always, NULL },
 	[EXT_REQUIRETLS] = { STR_INIT("REQUIRETLS"), tls_is_on, NULL },
@@ -83,6 +91,7 @@ static const struct extension {
 	[EXT_FUTURERELEASE] = { STR_INIT("FUTURERELEASE"), future_release, put_future_release },
 	[EXT_MT_PRIORITY] = { STR_INIT("MT-PRIORITY"), always, NULL },
 	[EXT_LIMITS] = { STR_INIT("LIMITS"), always, put_limits },
+	[EXT_ETRN] = { STR_INIT("ETRN"), smtp_etrn_offered, NULL },
 	[EXT_SMTPUTF8] = { STR_INIT("SMTPUTF8"), always, NULL },
 };
 

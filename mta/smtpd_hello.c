@@ -1,25 +1,21 @@
 /*
- * Who the client is and how it speaks: the start of a connection, EHLO, HELO, LHLO,
- * STARTTLS (RFC 3207), XCLIENT.
+ * How the client speaks: the start of a connection, EHLO, HELO, LHLO, STARTTLS
+ * (RFC 3207). Who it is by the word of a proxy is smtpd_proxy's.
  */
-#include <arpa/inet.h>
 #include <stdlib.h>
 
 #include "lib/base/log.h"
 #include "mta/smtpd.h"
-#include "mta/smtpd_cache.h"
-#include "mta/xclient.h"
 
-static void
-say_greeting(struct smtp *s)
+void
+smtp_say_greeting(struct smtp *s)
 {
 	stream_printf(s->io, "220 %.*s %s Posthorn\r\n", STR_ARG(smtp_settings()->hostname),
 	    smtp_is_lmtp(s) ? "LMTP" : "ESMTP");
 }
 
-/* False: one session too many. */
-static bool
-within_limits(struct smtp *s, enum front_answer a)
+bool
+smtp_within_limits(struct smtp *s, enum front_answer a)
 {
 	if (a == FRONT_OK)
 		return true;
@@ -40,7 +36,7 @@ smtp_greet(struct smtp *s)
 
 	stream_timeout(s->io, set->smtp_timeout_ms);
 	session_idle_limit(s->session, set->smtp_timeout_ms);
-	if (a == FRONT_BAD_PROXY || !within_limits(s, a))
+	if (a == FRONT_BAD_PROXY || !smtp_within_limits(s, a))
 		return false;
 	LOG_POSTFIX("smtp.connected", L_C("session", s->id), L_C("ip", session_peer_text(s->session)));
 	s->trusted = front_client_in(s->session, &set->trust_proxy);
@@ -52,7 +48,7 @@ smtp_greet(struct smtp *s)
 		smtp_reply(s, 554, "5.5.0", "The server speaks first");
 		return false;
 	}
-	say_greeting(s);
+	smtp_say_greeting(s);
 	return true;
 }
 
@@ -153,111 +149,4 @@ cmd_starttls(struct smtp *s, struct str arg)
 	smtp_forget(s); /* RFC 3207 section 4.2: what was said in the clear */
 	if (stream_flush(s->io) < 0 || stream_tls_accept(s->io, service_tls(smtpd.service)) < 0)
 		s->closing = true;
-}
-
-/* ---- XCLIENT ---- */
-
-static void
-set_address(struct sockaddr_storage *ss, struct str addr, struct str port)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ss;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ss;
-	char text[INET6_ADDRSTRLEN] = "";
-	uint32_t number = 0;
-
-	memset(ss, 0, sizeof *ss);
-	memcpy(text, addr.n ? addr.p : "", addr.n < sizeof text ? addr.n : 0);
-	str_u32(port, 65535, &number);
-	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons((uint16_t)number);
-	} else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons((uint16_t)number);
-	}
-}
-
-static void
-take_addresses(struct smtp *s, const struct xclient *x)
-{
-	struct sockaddr_storage ss;
-
-	if (x->given[XCLIENT_ADDR]) {
-		set_address(&ss, x->v[XCLIENT_ADDR], x->v[XCLIENT_PORT]);
-		session_set_peer(s->session, &ss);
-	}
-	if (x->v[XCLIENT_DESTADDR].n) {
-		set_address(&ss, x->v[XCLIENT_DESTADDR], x->v[XCLIENT_DESTPORT]);
-		session_set_local(s->session, &ss);
-	}
-}
-
-static char *
-copy(struct str v)
-{
-	return v.n ? strndup(v.p, v.n) : NULL;
-}
-
-/* The proxy has logged this one in. False: it is none of ours, or nobody can say. */
-static bool
-take_login(struct smtp *s, struct str login, struct arena *a)
-{
-	struct resolve_answer who = { 0 };
-
-	if (!login.n)
-		return true;
-	if (cache_resolve(login, STR_NULL, a, &who) < 0)
-		smtp_reply(s, 451, "4.3.0", "The login name cannot be looked up now");
-	else if (who.kind != RESOLVE_ACCOUNT)
-		smtp_reply(s, 501, "5.5.4", "Bad LOGIN: no such account");
-	else if (!(s->user = copy(who.address)))
-		smtp_reply(s, 451, "4.3.0", "Out of memory");
-	else
-		s->account = who.account;
-	return s->user != NULL;
-}
-
-/* A new session, as if the client that is named had connected. */
-static void
-begin_anew(struct smtp *s, const struct xclient *x, struct arena *a)
-{
-	const struct settings *set = smtp_settings();
-
-	smtp_forget(s);
-	s->errors = s->commands = 0;
-	take_addresses(s, x);
-	free(s->host);
-	s->host = copy(x->v[XCLIENT_NAME]);
-	s->helo = copy(x->v[XCLIENT_HELO]);
-	s->esmtp = str_eq(x->v[XCLIENT_PROTO], STR("ESMTP"));
-	LOG_INFO("smtp.xclient", L_C("session", s->id), L_C("ip", session_peer_text(s->session)),
-	    L_STR("name", x->v[XCLIENT_NAME]), L_STR("user", x->v[XCLIENT_LOGIN]));
-	if (take_login(s, x->v[XCLIENT_LOGIN], a) && within_limits(s, front_move(&s->front, s->session,
-	    set->smtp_sessions, set->smtp_sessions_per_address)))
-		say_greeting(s);
-}
-
-void
-cmd_xclient(struct smtp *s, struct str arg)
-{
-	struct arena *a;
-	struct xclient x;
-	struct str wrong;
-
-	if (!s->trusted) {
-		smtp_reply(s, 550, "5.7.0", "XCLIENT is for trusted proxies");
-		return;
-	}
-	if (s->txn) {
-		smtp_reply(s, 503, "5.5.1", "Not in a transaction");
-		return;
-	}
-	a = arena_new(64 << 10);
-	if (!a)
-		smtp_reply(s, 451, "4.3.0", "Out of memory");
-	else if (xclient_parse(arg, a, &x, &wrong) < 0)
-		smtp_reply(s, 501, "5.5.4", "Bad XCLIENT attribute %.*s", STR_ARG(wrong));
-	else
-		begin_anew(s, &x, a);
-	arena_free(&a);
 }

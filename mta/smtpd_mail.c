@@ -84,11 +84,12 @@ txn_new(struct smtp *s)
 	}
 	t->arena = a;
 	e = &t->env;
-	e->client_name = arena_dup(a, str_c(s->helo));
-	e->client_ip = arena_dup(a, str_c(session_peer_text(s->session)));
+	e->client_name = t->hello = arena_dup(a, str_c(s->helo));
+	e->client_ip = t->client_ip = arena_dup(a, str_c(session_peer_text(s->session)));
 	e->user = arena_dup(a, str_c(s->user));
 	e->tenant = s->user ? e->user : e->client_ip;
 	e->trace = arena_printf(a, "%s.%u", s->id, ++s->mails);
+	smtp_forward_note(s, t);
 	if (stream_tls(s->io))
 		e->flags |= ENV_TLS;
 	if (smtp_is_lmtp(s))

@@ -35,8 +35,9 @@ take_size(struct smtp *s, struct envelope_rcpt *r, struct str value)
 static bool
 take_body(struct smtp *s, struct envelope_rcpt *r, struct str value)
 {
-	static const struct str words[] = { STR_INIT("7BIT"), STR_INIT("8BITMIME") };
-	uint32_t i = 0, n = sizeof words / sizeof *words;
+	static const struct str words[] = { STR_INIT("7BIT"), STR_INIT("8BITMIME"),
+		STR_INIT("BINARYMIME") };
+	uint32_t i = 0, n = smtp_offers(s, EXT_BINARYMIME) ? 3 : 2;
 
 	while (i < n && !str_ieq(value, words[i]))
 		i++;

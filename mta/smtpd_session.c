@@ -141,6 +141,7 @@ smtp_txn_end(struct smtp *s)
 {
 	struct arena *a;
 
+	smtp_forward_free(&s->forward);
 	if (!s->txn)
 		return;
 	text_free(&s->txn->text);
@@ -236,6 +237,8 @@ static struct verb {
 	{ STR_INIT("AUTH"), V_HELLO | V_LAST, cmd_auth, SEEN("auth") },
 	{ STR_INIT("STARTTLS"), V_LAST, cmd_starttls, SEEN("starttls") },
 	{ STR_INIT("XCLIENT"), V_LAST, cmd_xclient, SEEN("xclient") },
+	{ STR_INIT("XFORWARD"), V_HELLO | V_MAIL, cmd_xforward, SEEN("xforward") },
+	{ STR_INIT("ETRN"), V_HELLO | V_SMTP, cmd_etrn, SEEN("etrn") },
 	{ STR_INIT("VRFY"), 0, cmd_vrfy, SEEN("vrfy") },
 	{ STR_INIT("EXPN"), 0, cmd_expn, SEEN("expn") },
 	{ STR_INIT("HELP"), 0, cmd_help, SEEN("help") },

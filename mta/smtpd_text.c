@@ -72,6 +72,7 @@ text_new(struct smtp *s, bool octets)
 		return NULL;
 	t->smtp = s;
 	t->octets = octets;
+	t->binary = octets && s->txn->env.body == ENV_BINARYMIME;
 	t->scan.line_max = smtp_settings()->smtp_line_limit;
 	return t;
 }
@@ -149,6 +150,7 @@ request(struct smtp_text *t, struct str content, char with[static 16])
 	const struct tls_info *tls = stream_tls(s->io);
 	struct accept_request r = { .settings = smtp_settings(), .env = &s->txn->env,
 		.content = content, .with = with, .host = str_c(s->host),
+		.hello = s->txn->hello, .client_ip = s->txn->client_ip,
 		.submitted = s->listen->proto == CONF_SUBMISSION };
 
 	with_protocol(s, with);
@@ -169,6 +171,23 @@ clean(struct smtp_text *t, size_t n, char **ret_copy)
 	return *ret_copy ? str_from(*ret_copy, dotscan_normalize(t->p, n, *ret_copy)) : STR_NULL;
 }
 
+/* Of a binary message too the header section, which is in the buffer before anything goes
+ * ahead, is lines (RFC 3030 section 3). */
+static void
+judge_header(struct smtp_text *t)
+{
+	ptrdiff_t end = str_find(str_from(t->p, t->len), STR("\r\n\r\n"));
+	size_t n = end < 0 ? t->len : (size_t)end + 2, line = 0;
+	bool cr = false;
+	unsigned faults;
+
+	if (!t->binary || t->stream || t->refused.smtp)
+		return;
+	faults = dotscan_text(t->p, n, t->scan.line_max, &cr, &line);
+	if (cr || faults & (DOT_BARE_CR | DOT_BARE_LF))
+		refuse(t, 550, "5.6.11", "Lone CR or LF in the header");
+}
+
 /* Sends the content ahead and makes room for more. False: refused. */
 static bool
 go_ahead(struct smtp_text *t)
@@ -182,6 +201,9 @@ go_ahead(struct smtp_text *t)
 	if (!t->octets)
 		dotscan_cut(&t->scan, t->p, t->len);
 	n = content_length(t);
+	judge_header(t);
+	if (t->refused.smtp)
+		return false;
 	part = clean(t, n, &copy);
 	if (!part.p) {
 		code = -ENOMEM;
@@ -311,15 +333,16 @@ text_read_octets(struct smtp_text *t, uint64_t left)
 		if (n < 0)
 			return (int)n;
 		left -= (uint64_t)n;
-		t->scan.faults |= dotscan_text(t->p + t->len - n, (size_t)n, t->scan.line_max, &t->cr,
-		    &t->line_len);
+		if (!t->binary)
+			t->scan.faults |= dotscan_text(t->p + t->len - n, (size_t)n, t->scan.line_max,
+			    &t->cr, &t->line_len);
 		judge(t);
 	}
 	return 0;
 }
 
 /* Octets may end anywhere: a lone CR, and a line that has no end, are ended here,
- * since only whole lines can be sent on and stored. */
+ * since only whole lines can be sent on and stored, unless they are binary. */
 static void
 end_octets(struct smtp_text *t)
 {
@@ -328,6 +351,7 @@ end_octets(struct smtp_text *t)
 	judge(t);
 	t->cr = false;
 	make_room(t);
+	judge_header(t);
 	if (!t->refused.smtp && t->line_len && t->cap - t->len >= 2) {
 		if (!t->len || t->p[t->len - 1] != '\r')
 			t->p[t->len++] = '\r';

@@ -1,4 +1,4 @@
-/* The arguments of XCLIENT; see xclient.h. */
+/* The arguments of XCLIENT and XFORWARD; see xclient.h. */
 #include "mta/xclient.h"
 
 #include <arpa/inet.h>
@@ -52,7 +52,7 @@ is_host(struct str *v)
 }
 
 static bool
-is_login(struct str *v)
+is_printable(struct str *v)
 {
 	for (size_t i = 0; i < v->n; i++)
 		if ((unsigned char)v->p[i] < 32 || v->p[i] == 127)
@@ -60,49 +60,77 @@ is_login(struct str *v)
 	return v->n > 0;
 }
 
-static const struct {
+static bool
+is_source(struct str *v)
+{
+	bool local = str_ieq(*v, STR("LOCAL"));
+
+	if (!local && !str_ieq(*v, STR("REMOTE")))
+		return false;
+	*v = local ? STR("LOCAL") : STR("REMOTE");
+	return true;
+}
+
+enum { BOTH = XCLIENT_COMMAND | XFORWARD_COMMAND };
+
+static const struct attr {
 	struct str name;
+	unsigned commands;
+	enum xclient_attr attr;
 	bool (*check)(struct str *v);
-} attrs[XCLIENT_ATTRS] = {
-	[XCLIENT_NAME] = { STR_INIT("NAME"), is_host },
-	[XCLIENT_ADDR] = { STR_INIT("ADDR"), is_address },
-	[XCLIENT_PORT] = { STR_INIT("PORT"), is_port },
-	[XCLIENT_PROTO] = { STR_INIT("PROTO"), is_proto },
-	[XCLIENT_HELO] = { STR_INIT("HELO"), is_host },
-	[XCLIENT_LOGIN] = { STR_INIT("LOGIN"), is_login },
-	[XCLIENT_DESTADDR] = { STR_INIT("DESTADDR"), is_address },
-	[XCLIENT_DESTPORT] = { STR_INIT("DESTPORT"), is_port },
+} attrs[] = {
+	{ STR_INIT("NAME"), BOTH, XCLIENT_NAME, is_host },
+	{ STR_INIT("ADDR"), BOTH, XCLIENT_ADDR, is_address },
+	{ STR_INIT("PORT"), BOTH, XCLIENT_PORT, is_port },
+	{ STR_INIT("PROTO"), BOTH, XCLIENT_PROTO, is_proto },
+	{ STR_INIT("HELO"), XCLIENT_COMMAND, XCLIENT_HELO, is_host },
+	{ STR_INIT("HELO"), XFORWARD_COMMAND, XCLIENT_HELO, is_printable },
+	{ STR_INIT("LOGIN"), XCLIENT_COMMAND, XCLIENT_LOGIN, is_printable },
+	{ STR_INIT("DESTADDR"), XCLIENT_COMMAND, XCLIENT_DESTADDR, is_address },
+	{ STR_INIT("DESTPORT"), XCLIENT_COMMAND, XCLIENT_DESTPORT, is_port },
+	{ STR_INIT("IDENT"), XFORWARD_COMMAND, XCLIENT_IDENT, is_printable },
+	{ STR_INIT("SOURCE"), XFORWARD_COMMAND, XCLIENT_SOURCE, is_source },
 };
 
+static const struct attr *
+attr_find(enum xclient_command command, struct str name)
+{
+	for (size_t i = 0; i < sizeof attrs / sizeof *attrs; i++)
+		if (attrs[i].commands & command && str_ieq(name, attrs[i].name))
+			return &attrs[i];
+	return NULL;
+}
+
 static int
-parse_value(size_t attr, struct str text, struct arena *a, struct xclient *x)
+parse_value(const struct attr *attr, struct str text, struct arena *a, struct xclient *x)
 {
 	struct buf b;
 	struct str v;
 	int r = -EINVAL;
 
-	x->given[attr] = true;
-	x->v[attr] = STR_NULL;
+	x->given[attr->attr] = true;
+	x->v[attr->attr] = STR_NULL;
 	if (str_ieq(text, STR("[UNAVAILABLE]")) || str_ieq(text, STR("[TEMPUNAVAIL]")))
 		return 0;
 	buf_init(&b, VALUE_MAX);
 	if (xtext_get(&b, text) == 0 && !b.over) {
 		v = buf_view(&b);
-		if (attrs[attr].check(&v))
+		if (attr->check(&v))
 			r = 0;
 	}
 	if (r == 0) {
-		x->v[attr] = arena_dup(a, v);
-		r = x->v[attr].p ? 0 : -EINVAL;
+		x->v[attr->attr] = arena_dup(a, v);
+		r = x->v[attr->attr].p ? 0 : -EINVAL;
 	}
 	buf_done(&b);
 	return r;
 }
 
 int
-xclient_parse(struct str args, struct arena *a, struct xclient *ret, struct str *ret_attr)
+xclient_parse(enum xclient_command command, struct str args, struct arena *a, struct xclient *x,
+    struct str *ret_attr)
 {
-	struct xclient x = { 0 };
+	struct xclient new = *x;
 	struct str word = str_word(&args);
 
 	*ret_attr = word;
@@ -110,14 +138,12 @@ xclient_parse(struct str args, struct arena *a, struct xclient *ret, struct str 
 		return -EINVAL;
 	for (; word.n; word = str_word(&args)) {
 		struct str value = word, name = str_cut(&value, '=');
-		size_t attr = 0;
+		const struct attr *attr = attr_find(command, name);
 
-		while (attr < XCLIENT_ATTRS && !str_ieq(name, attrs[attr].name))
-			attr++;
 		*ret_attr = name;
-		if (attr == XCLIENT_ATTRS || !value.p || parse_value(attr, value, a, &x) < 0)
+		if (!attr || !value.p || parse_value(attr, value, a, &new) < 0)
 			return -EINVAL;
 	}
-	*ret = x;
+	*x = new;
 	return 0;
 }

@@ -120,9 +120,9 @@ put_trace(struct buf *b, const struct accept_request *r)
 		buf_printf(b, "Received: by %.*s (Posthorn, from %.*s) id %.*s",
 		    STR_ARG(r->settings->hostname), STR_ARG(env->client_name), STR_ARG(env->trace));
 	} else {
-		buf_printf(b, "Received: from %.*s (%.*s%s[%s%.*s])\r\n", STR_ARG(env->client_name),
+		buf_printf(b, "Received: from %.*s (%.*s%s[%s%.*s])\r\n", STR_ARG(r->hello),
 		    STR_ARG(r->host), r->host.n ? " " : "",
-		    str_chr(env->client_ip, ':') >= 0 ? "IPv6:" : "", STR_ARG(env->client_ip));
+		    str_chr(r->client_ip, ':') >= 0 ? "IPv6:" : "", STR_ARG(r->client_ip));
 		if (r->tls.n)
 			buf_printf(b, "\t(using %.*s)\r\n", STR_ARG(r->tls));
 		buf_printf(b, "\tby %.*s (Posthorn) with %s id %.*s",

@@ -19,6 +19,7 @@ struct accept_request {
 	                               * accept_open its beginning */
 	const char *with;             /* "ESMTPSA" (RFC 3848, RFC 6531 section 4.3); not for ENV_LOCAL */
 	struct str tls;               /* "TLSv1.3 with cipher X (256 bits)", empty without */
+	struct str hello, client_ip;  /* of the session, for the trace header; not for ENV_LOCAL */
 	struct str host;              /* the client's name as a proxy knows it, or empty */
 	bool submitted;               /* RFC 6409 section 8: Date and Message-ID are added,
 	                               * Bcc, Resent-Bcc and Content-Length left out */

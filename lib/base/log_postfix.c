@@ -104,11 +104,15 @@ put_disconnect(struct buf *b, const struct event *e)
 static void
 put_accepted(struct buf *b, const struct event *e)
 {
-	struct str user = text(e, "user");
+	struct str user = text(e, "user"), ident = text(e, "ident");
 
 	put_id(b, e);
 	buf_puts(b, "client=");
 	put_client(b, e);
+	if (ident.n) {
+		buf_puts(b, ", orig_queue_id=");
+		put_clean(b, ident);
+	}
 	if (user.n) {
 		buf_puts(b, ", sasl_username=");
 		put_clean(b, user);

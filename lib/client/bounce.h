@@ -44,13 +44,15 @@ struct bounce_rcpt {
 	uint64_t will_retry_until_ms; /* of BOUNCE_DELAYED */
 };
 
+#define BOUNCE_RET_HDRS 2u
+
 struct bounce_request {
 	enum bounce_kind kind;
 	uint64_t spool_id;
 	uint64_t event;             /* of the message: the same number is the same notification */
 	struct str sender;          /* empty: BOUNCE_POSTMASTER only */
 	struct str envid;           /* decoded */
-	uint32_t ret;               /* RET: 0, 1 FULL, 2 HDRS */
+	uint32_t ret;               /* RET: 0, 1 FULL, BOUNCE_RET_HDRS */
 	uint32_t flags;             /* ENV_* of the message */
 	uint64_t arrived_us;
 	struct str client_name, client_ip;

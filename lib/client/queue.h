@@ -13,6 +13,7 @@ enum {
 	MSG_QUEUE_ACCEPT = MSG_TYPE(ROLE_QUEUED, 1),
 	MSG_QUEUE_CHUNK = MSG_TYPE(ROLE_QUEUED, 2),   /* content of a large message: stream id, bytes */
 	MSG_QUEUE_ABORT = MSG_TYPE(ROLE_QUEUED, 3),   /* forget the chunks of a stream id */
+	MSG_QUEUE_FLUSH = MSG_TYPE(ROLE_QUEUED, 6),   /* mail for a domain: queue_flush.h */
 	MSG_QUEUE_ADMIN = MSG_TYPE(ROLE_QUEUED, 16),  /* CLI: list, show, hold ... */
 	MSG_QUEUE_EV_PRESSURE = MSG_TYPE(ROLE_QUEUED, 32), /* event: slow down / stop / go on */
 };

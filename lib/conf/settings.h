@@ -22,6 +22,7 @@ enum conf_relay_tls { CONF_RELAY_TLS_OFF, CONF_RELAY_TLS_OPTIONAL, CONF_RELAY_TL
 enum conf_relay_protocols { CONF_RELAY_ANY, CONF_RELAY_PREFER_IPV6, CONF_RELAY_PREFER_IPV4,
 	CONF_RELAY_IPV6, CONF_RELAY_IPV4 };
 enum conf_dns_validate { CONF_VALIDATE_AUTO, CONF_VALIDATE_ON, CONF_VALIDATE_OFF };
+enum conf_etrn { CONF_ETRN_OFF, CONF_ETRN_RELAY_CLIENTS, CONF_ETRN_ANYONE };
 enum conf_submission_sender { CONF_SENDER_OWN, CONF_SENDER_ANY };
 
 /* An address range: 16 bytes (IPv4 mapped into ::ffff:0:0/96) and a prefix length. */
@@ -138,6 +139,7 @@ struct settings {
 	unsigned header_count_limit;       /* 1000 */
 	enum conf_bare_newlines smtp_bare_newlines;
 	enum conf_submission_sender submission_sender;
+	enum conf_etrn smtp_etrn;          /* who may say ETRN */
 	struct str smtp_discard_extensions; /* EHLO keywords that are not offered, by blanks */
 	uint64_t future_release_max_ms;    /* 30d; 0: not offered */
 	uint64_t smtp_memory_limit;        /* 256M: message content in memory, a process */

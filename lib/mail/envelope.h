@@ -56,6 +56,7 @@ struct envelope {
 	size_t n_rcpts;
 	struct str extra;        /* unknown fields, TLV */
 };
+enum { ENV_7BIT, ENV_8BITMIME, ENV_BINARYMIME }; /* body */
 enum { ENV_SMTPUTF8 = 1, ENV_REQUIRETLS = 2, ENV_LMTP = 4 /* reply waits for the result */,
 	ENV_TLS = 8, ENV_LOCAL = 16 /* made by the house: submitd */,
 	ENV_EXEMPT = 32 /* from back-pressure: what was accepted once already */,

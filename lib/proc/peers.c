@@ -41,6 +41,7 @@ static const struct row table[] = {
 	{ ROLE_SMTPD, ROLE_AUTHD, 1, 2 },      /* resolve, log-in */
 	{ ROLE_SMTPD, ROLE_FILTERD, 1, 63 },   /* hooks */
 	{ ROLE_SMTPD, ROLE_QUEUED, 1, 3 },     /* accept, chunk, abort */
+	{ ROLE_SMTPD, ROLE_QUEUED, 6, 6 },     /* flush: ETRN */
 	{ ROLE_SMTPD, ROLE_MAILD, 2, 2 },      /* room */
 	{ ROLE_SMTPD, ROLE_DNSD, 1, 15 },
 

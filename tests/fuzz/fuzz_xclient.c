@@ -1,4 +1,4 @@
-/* XCLIENT's arguments. */
+/* Arguments of XCLIENT, then of XFORWARD. */
 #include <stdlib.h>
 
 #include "mta/xclient.h"
@@ -9,14 +9,15 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct arena *a = arena_new(0);
-	struct xclient x;
+	struct xclient x = { 0 };
 	struct str wrong;
 
-	if (xclient_parse(str_from(data, size), a, &x, &wrong) == 0)
-		for (size_t i = 0; i < XCLIENT_ATTRS; i++)
-			for (size_t k = 0; k < x.v[i].n; k++)
-				if ((unsigned char)x.v[i].p[k] < 32) /* none may reach a trace header */
-					abort();
+	xclient_parse(XCLIENT_COMMAND, str_from(data, size), a, &x, &wrong);
+	xclient_parse(XFORWARD_COMMAND, str_from(data, size), a, &x, &wrong);
+	for (size_t i = 0; i < XCLIENT_ATTRS; i++)
+		for (size_t k = 0; k < x.v[i].n; k++)
+			if ((unsigned char)x.v[i].p[k] < 32) /* none may reach a trace header */
+				abort();
 	arena_free(&a);
 	return 0;
 }

@@ -11,7 +11,7 @@ def client(house):
     with house.raw() as c:
         assert c.reply()[0] == 220
         code, lines = c.say('EHLO client.test')
-        assert code == 250 and 'CHUNKING' in lines and 'BINARYMIME' not in lines
+        assert code == 250 and 'CHUNKING' in lines
         begin(c)
         yield c
 
@@ -99,12 +99,6 @@ def test_bad_syntax_ends_the_session(client):
     client.send(b'BDAT 1x LAST\r\nRSET\r\nNOOP\r\n')
     assert client.reply()[0] == 501
     assert client.reply()[0] == 0
-
-
-def test_binarymime_is_not_offered(client):
-    assert client.say('RSET')[0] == 250
-    code, _ = client.say('MAIL FROM:<sender@elsewhere.test> BODY=BINARYMIME')
-    assert code in (501, 555)
 
 
 def test_too_big(make_house):
