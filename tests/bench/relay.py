@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Accept to another server: 10 KB messages of 20 sessions, until a sink has taken the
 last one. Both systems send to the same sink, by SMTP with PIPELINING, and may keep
-connections. Postfix goes by relayhost; for us the domain is an address literal."""
+connections; each has had a round before those that count. Postfix goes by relayhost; for
+us the domain is an address literal."""
 import os
 import struct
 import subprocess
@@ -9,7 +10,7 @@ import time
 
 import bench
 
-SECONDS = 1 if bench.QUICK else 4
+SECONDS = 1 if bench.QUICK else 6
 SMTPSINK = os.path.join(bench.BUILD, 'tests', 'bench', 'smtpsink')
 ADDRESS = '127.0.0.2'
 
@@ -79,6 +80,8 @@ def work(top, systems):
     else:
         mtas.append(Postfix(top))
         systems.append(mtas[1])
+    for m in mtas: # what starts its programs when they are needed has them then
+        load(m, sink)
     got = bench.rounds(mtas, 3, lambda s: load(s, sink))
     ours, peer = got['posthorn'], got.get('postfix', {})
     bench.row('10 KB, 20 sessions: sent/s', ours['copies_per_second'], peer.get('copies_per_second'), 4)
