@@ -3,6 +3,14 @@
  * paths. Files of tables are looked at every second; when one changed, every caller
  * forgets what it remembers.
  *
+ * What tabled must be asked parks the question: it is routed anew, from the start, each
+ * time all that was asked has been answered, until nothing is left to ask. So many members
+ * of a list are looked up side by side, and routing itself never waits.
+ *
+ *	resolve -> route -> known: answer
+ *	             ^  \-> not known: ask tabled for all of it, park
+ *	             +---------------- answers
+ *
  * The key is directory/srs.key, 32 random bytes made at the first start: return paths
  * that were sent out must be read after a restart.
  */
@@ -11,16 +19,20 @@
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
+#include "lib/client/table.h"
 #include "lib/proc/metrics.h"
 #include "mta/authd.h"
 #include "mta/route.h"
 
 #define LOOK_MS 1000
 #define ARENA_BYTES (8u << 20)
+#define ASK_AT_ONCE 256    /* questions to tabled for one address */
+#define PARKED_MAX 4096    /* addresses that wait for tabled */
 #define DAY_MS (24ull * 3600 * 1000)
 
 static struct metric resolved = METRIC_COUNTER("auth_resolves_total", NULL, "Addresses looked up");
@@ -29,10 +41,13 @@ static struct metric failures = METRIC_COUNTER("route_failures_total", NULL,
     "Addresses that could not be routed now, since a table or the directory gave no answer");
 static struct metric loops = METRIC_COUNTER("route_loops_total", NULL,
     "Addresses that led back to themselves or over too many aliases");
+static struct metric waiting = METRIC_GAUGE("route_waiting", NULL,
+    "Addresses that wait for an answer of tabled");
 static struct metric bad_tables = METRIC_COUNTER("route_table_errors_total", NULL,
     "Tables that could not be read, or had mistakes");
 
 static struct {
+	unsigned parked;
 	struct router router;
 	struct arena *arena;   /* of one answer */
 	struct timer timer;
@@ -65,33 +80,227 @@ answer(struct peer *p, struct frame *f, const struct resolve_answer *ans)
 	buf_done(&b);
 }
 
+/* One try. 0 and *ans (in the arena of answers), or negative. */
+static int
+route_once(const struct resolve_request *q, struct table_answers *told, struct resolve_answer *ans)
+{
+	struct router *r = &state.router;
+	int code;
+
+	r->why.text[0] = '\0';
+	r->lookups = 0;
+	r->loop = false;
+	r->day = clock_real_us() / 1000 / DAY_MS;
+	tables_use(r->tables, told);
+	code = route_resolve(r, q, state.arena, ans);
+	tables_use(r->tables, NULL);
+	metric_add(&lookups, r->lookups);
+	return code;
+}
+
+static void
+finish(struct peer *p, struct frame *f, const struct resolve_request *q, int code,
+    const struct resolve_answer *ans)
+{
+	if (state.router.loop) {
+		metric_add(&loops, 1);
+		LOG_WARN("routing.loop", L_STR("address", str_head(q->address, 256)));
+	}
+	if (code) {
+		metric_add(&failures, 1);
+		authd_answer_failed(p, f, code == -ENOENT ? -EIO : code, state.router.why.text);
+	} else {
+		answer(p, f, ans);
+	}
+	arena_reset(state.arena);
+}
+
+/* ---- what waits for tabled ---- */
+
+struct parked {
+	struct peer *peer;
+	struct frame frame;          /* its body is ours */
+	struct table_answers *told;
+	unsigned asking;
+	bool sending;                /* answers that come at once do not go on yet */
+};
+
+struct asked {
+	struct parked *of;
+	size_t number;
+	uint64_t timeout_ms;
+	struct table_question q;
+};
+
+static void go_on(struct parked *k);
+
+static void
+parked_free(struct parked *k)
+{
+	metric_set(&waiting, --state.parked);
+	table_answers_free(&k->told);
+	chan_peer_unref(&k->peer);
+	free((void *)(uintptr_t)k->frame.body.p);
+	free(k);
+}
+
+/* All values as one, by commas, as they stand in files. */
+static int
+join_values(struct str body, struct arena *a, struct str *ret)
+{
+	struct buf b = { .max = TABLE_VALUE_MAX };
+	struct table_answer v;
+	int r = table_answer_get(body, a, &v);
+
+	for (size_t i = 0; !r && i < v.n; i++) {
+		if (i)
+			buf_putc(&b, ',');
+		buf_str(&b, v.values[i]);
+	}
+	if (!r && b.over)
+		r = -EMSGSIZE;
+	if (!r)
+		*ret = arena_dup(a, buf_view(&b));
+	buf_done(&b);
+	return r ? r : v.n > 0;
+}
+
+static void
+told(void *arg, int code, const struct frame *f)
+{
+	struct asked *d = arg;
+	struct parked *k = d->of;
+	struct arena *a = arena_new(0);
+	struct str value = STR_NULL;
+
+	if (!a)
+		code = -ENOMEM;
+	if (!code)
+		code = join_values(f->body, a, &value);
+	if (code >= 0)
+		tables_remember(state.router.tables, d->q.table, d->q.key, code, value);
+	table_answers_put(k->told, d->number, code, value);
+	arena_free(&a);
+	free(d);
+	if (--k->asking == 0 && !k->sending)
+		go_on(k);
+}
+
+static uint64_t
+timeout_of(struct str table)
+{
+	const struct settings *st = state.router.settings;
+
+	for (size_t i = 0; i < st->n_tables; i++)
+		if (str_ieq(st->tables[i].name, table))
+			return st->tables[i].timeout_ms + 1000;
+	return 1000;
+}
+
+static void
+ask_one(struct parked *k, const struct asked *what)
+{
+	struct asked *d = malloc(sizeof *d);
+	struct buf b = { .max = WIRE_MAX - WIRE_HEAD };
+	int r = d ? 0 : -ENOMEM;
+
+	if (d)
+		*d = *what;
+	table_question_put(&b, &what->q);
+	k->asking++;
+	if (!r)
+		r = chan_send(chan_to(ROLE_TABLED, 0), MSG_TABLE_FIND, &b, -1, timeout_of(what->q.table),
+		    told, d);
+	buf_done(&b);
+	if (r) {
+		table_answers_put(k->told, what->number, r, STR_NULL);
+		k->asking--;
+		free(d);
+	}
+}
+
+/* Asks what is not known yet, and says whether there was anything. */
+static bool
+ask_all(struct parked *k)
+{
+	struct asked d = { .of = k };
+	unsigned n = 0;
+
+	k->sending = true;
+	while (n < ASK_AT_ONCE && table_answers_next(k->told, &d.number, &d.q.table, &d.q.key)) {
+		ask_one(k, &d);
+		n++;
+	}
+	k->sending = false;
+	return n > 0;
+}
+
+/* Routes with what is known by now, as often as that leads on without waiting. */
+static void
+go_on(struct parked *k)
+{
+	struct resolve_request q;
+	struct resolve_answer ans = { 0 };
+	int code = resolve_request_get(k->frame.body, &q);
+
+	while (!code && (code = route_once(&q, k->told, &ans)) == -EINPROGRESS) {
+		arena_reset(state.arena);
+		if (!ask_all(k)) {
+			code = -EIO; /* it wants what was asked already */
+		} else if (k->asking) {
+			return;
+		} else {
+			code = 0;
+		}
+	}
+	finish(k->peer, &k->frame, &q, code, &ans);
+	parked_free(k);
+}
+
+/* -EAGAIN, -ENOMEM; else told is the parked question's. */
+static int
+park(struct peer *p, const struct frame *f, struct table_answers *answers)
+{
+	struct parked *k = state.parked < PARKED_MAX ? calloc(1, sizeof *k) : NULL;
+	char *body = k ? malloc(f->body.n) : NULL;
+
+	if (!body) {
+		free(k);
+		return k ? -ENOMEM : -EAGAIN;
+	}
+	memcpy(body, f->body.p, f->body.n);
+	k->frame = *f;
+	k->frame.body = str_from(body, f->body.n);
+	k->peer = chan_peer_ref(p);
+	k->told = answers;
+	state.parked++;
+	metric_set(&waiting, state.parked);
+	go_on(k);
+	return 0;
+}
+
 void
 authd_resolve(struct peer *p, struct frame *f)
 {
-	struct router *r = &state.router;
+	struct table_answers *answers = NULL;
 	struct resolve_request q;
 	struct resolve_answer ans;
 	int code = resolve_request_get(f->body, &q);
 
 	metric_add(&resolved, 1);
-	r->why.text[0] = '\0';
-	r->lookups = 0;
-	r->loop = false;
-	r->day = clock_real_us() / 1000 / DAY_MS;
+	state.router.loop = false;
+	if (!code && conf_wants_tabled(state.router.settings) && !(answers = table_answers_new()))
+		code = -ENOMEM;
 	if (!code)
-		code = route_resolve(r, &q, state.arena, &ans);
-	metric_add(&lookups, r->lookups);
-	if (r->loop) {
-		metric_add(&loops, 1);
-		LOG_WARN("routing.loop", L_STR("address", str_head(q.address, 256)));
+		code = route_once(&q, answers, &ans);
+	if (code == -EINPROGRESS) {
+		arena_reset(state.arena);
+		code = park(p, f, answers);
+		if (!code)
+			return;
 	}
-	if (code) {
-		metric_add(&failures, 1);
-		authd_answer_failed(p, f, code == -ENOENT ? -EIO : code, r->why.text);
-	} else {
-		answer(p, f, &ans);
-	}
-	arena_reset(state.arena);
+	finish(p, f, &q, code, &ans);
+	table_answers_free(&answers);
 }
 
 /* ---- the tables ---- */

@@ -35,7 +35,7 @@
 #define PEM_MAX (256u << 10)
 
 /* A program gets its row when it exists. Stop phases: smtpd, imapd, submitd and bounced 0,
- * queued 1, maild, relayd and piped 2, mimed, authd, dnsd, fetchd and reportd 3. */
+ * queued 1, maild, relayd and piped 2, mimed, authd, dnsd, fetchd, reportd and tabled 3. */
 const struct program programs[] = {
 	{ ROLE_AUTHD, "mta", false, true, 3 },
 	{ ROLE_DNSD, "mta", false, false, 3 },
@@ -44,7 +44,8 @@ const struct program programs[] = {
 	{ ROLE_MIMED, "mta", false, false, 3 },
 	{ ROLE_MAILD, "maildir", false, true, 2 },
 	{ ROLE_RELAYD, "mta", false, false, 2 },
-	{ ROLE_QUEUED, "mta", false, false, 1, true },
+	{ ROLE_TABLED, "mta", false, false, 3, CONF_FOR_TABLED },
+	{ ROLE_QUEUED, "mta", false, false, 1, CONF_FOR_QUEUED },
 	{ ROLE_SUBMITD, "mta", false, true, 0 },
 	{ ROLE_BOUNCED, "mta", false, false, 0 },
 	{ ROLE_PICKUPD, "mta", false, false, 0 },
@@ -383,6 +384,17 @@ reload_step(const struct err *e)
 	done(reload.arg, reload.first.code ? &reload.first : NULL);
 }
 
+/* Those that the first settings had no use for. */
+static void
+start_new(void)
+{
+	struct err e;
+
+	for (size_t i = 0; i < master.n_children; i++)
+		if (!master.children[i].number && child_start(&master.children[i], &e))
+			LOG_ERROR("master.start_failed", L_C("text", e.text));
+}
+
 void
 children_reload(void (*done)(void *, const struct err *), void *arg)
 {
@@ -402,6 +414,7 @@ children_reload(void (*done)(void *, const struct err *), void *arg)
 		c->waiting = true;
 		reload.waiting++;
 	}
+	start_new();
 	reload_step(NULL);
 }
 
@@ -522,12 +535,21 @@ exec_child(const char *path, int fd)
 	_exit(75);
 }
 
+/* Whether the settings have something for it to do. */
+static bool
+wanted(const struct master_child *c)
+{
+	return c->program->role != ROLE_TABLED || conf_wants_tabled(master.settings);
+}
+
 int
 child_start(struct master_child *c, struct err *e)
 {
 	char path[PATH_MAX];
 	int sv[2], r = program_path(c->program, path);
 
+	if (!wanted(c))
+		return 0;
 	if (r)
 		return err_sys(e, r, "cannot find the program %s (%s)", role_name(c->program->role), path);
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv) < 0)
@@ -617,7 +639,7 @@ bool
 children_all_ready(void)
 {
 	for (size_t i = 0; i < master.n_children; i++)
-		if (!master.children[i].ready)
+		if (!master.children[i].ready && wanted(&master.children[i]))
 			return false;
 	return true;
 }

@@ -92,14 +92,16 @@ answer_status(struct admin *a)
 	struct master_status s = { .pid = (uint64_t)getpid(),
 		.uptime_ms = clock_ms() - master.started_ms, .version = STR(PACKAGE_VERSION),
 		.config_path = str_c(master.opts.config_path), .procs = procs,
-		.n_procs = master.n_children, .listens = listens, .n_listens = master.n_listeners };
+		.listens = listens, .n_listens = master.n_listeners };
 	struct buf b = { 0 };
 
 	for (size_t i = 0; i < master.n_children; i++) {
 		struct master_child *c = &master.children[i];
 
+		if (!c->number)
+			continue; /* never wanted */
 		role_user(c->program->role, users[i]);
-		procs[i] = (struct master_proc){ .role = str_c(role_name(c->program->role)),
+		procs[s.n_procs++] = (struct master_proc){ .role = str_c(role_name(c->program->role)),
 			.instance = c->instance, .state = state_of(c), .pid = (uint64_t)c->pid,
 			.uptime_ms = c->pid ? clock_ms() - c->started_ms : 0, .restarts = c->restarts,
 			.user = str_c(users[i]), .last_exit = str_c(c->last_exit) };
@@ -117,7 +119,7 @@ answer_config(struct admin *a)
 {
 	struct buf text = { 0 }, b = { 0 };
 
-	settings_text(master.settings, false, &text);
+	settings_text(master.settings, 0, &text);
 	master_config_put(&b, buf_view(&text));
 	answer(a, MSG_MASTER_CONFIG, 0, &b);
 	buf_done(&b);

@@ -20,7 +20,7 @@ struct program {
 	bool listens;            /* takes network listeners: gets TLS keys */
 	bool ticket_key;
 	unsigned stop_phase;     /* 0 stops first */
-	bool secrets;            /* sees passwords of the configuration */
+	unsigned secrets;        /* the passwords of the configuration that it sees: CONF_FOR_* */
 };
 extern const struct program programs[];
 extern const size_t n_programs;
@@ -88,6 +88,7 @@ int control_socket(const struct settings *s, enum role r, unsigned n, struct err
 /* The system user that a role runs under; "" when the uid is kept. */
 void role_user(enum role r, char out[static 64]);
 int children_plan(const struct settings *s, struct err *e);
+/* Does nothing for one that the settings have no use for. */
 int child_start(struct master_child *c, struct err *e);
 void child_exited(pid_t pid, int status);
 void child_send(struct master_child *c, uint16_t type, uint64_t id, const struct buf *b, int fd);

@@ -37,6 +37,7 @@ struct routing {
 	size_t n, cap;
 	unsigned steps;
 	bool by_sender;
+	bool pending;               /* something must be asked of tabled first */
 	enum resolve_kind nobody;   /* why there is no target */
 	struct transport refused;   /* kind TRANSPORT_REFUSE when one was met */
 };
@@ -131,6 +132,8 @@ look(struct routing *rt, const struct conf_names *names, struct str key, bool wh
 			continue;
 		rt->r->lookups++;
 		r = t ? table_find(t, key, rt->a, ret) : -ENOENT;
+		if (r == -EINPROGRESS)
+			return r;
 		if (r < 0)
 			return fail(rt, r == -ENOENT ? -EIO : r, "no answer from table", names->v[i]);
 		if (r && ret_from)
@@ -304,6 +307,10 @@ descend(struct routing *rt, const struct hop *h, struct str address, struct str 
 		.owner = owner.n ? owner : h->owner,
 		.forwarder = h->ours && h->name.domain[0] ? str_c(h->name.domain) : h->forwarder };
 	r = route_hop(rt, child);
+	if (r == -EINPROGRESS) { /* the others are gone through: all is asked at once */
+		rt->pending = true;
+		return 0;
+	}
 	return r < 0 ? r : 0;
 }
 
@@ -791,6 +798,8 @@ route_resolve(struct router *r, const struct resolve_request *q, struct arena *a
 	if (q->whose)
 		return whose(&rt, &top, ret);
 	code = route_hop(&rt, &top);
+	if (!code && rt.pending)
+		code = -EINPROGRESS;
 	if (code == -E2BIG && rt.refused.kind)
 		code = 0;
 	if (code < 0)

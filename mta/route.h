@@ -32,7 +32,8 @@ struct router {
 	struct err why;        /* what a negative answer comes from */
 };
 
-/* The answer; its strings are in a. 0, or negative: nobody can say now. */
+/* The answer; its strings are in a. 0; -EINPROGRESS: tabled must be asked first (table.h);
+ * other negative: nobody can say now. */
 int route_resolve(struct router *r, const struct resolve_request *q, struct arena *a,
     struct resolve_answer *ret);
 

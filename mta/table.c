@@ -15,6 +15,7 @@
 struct tables {
 	struct table *v;
 	size_t n;
+	struct table_answers *answers; /* of the request that is worked on, or NULL */
 };
 
 static void
@@ -142,6 +143,8 @@ open_one(struct table *t, const struct conf_table *conf, table_note_fn *note, vo
 		r = read_inline(t, &e);
 	else if (conf->type == CONF_TABLE_SQLITE)
 		r = table_db_new(conf, t->path, &t->db, &e);
+	else if (conf_table_is_foreign(conf))
+		r = (t->cache = table_cache_new(conf)) ? 0 : err_set(&e, -ENOMEM, "no memory");
 	else if (has_file(t))
 		r = reread(t, &e);
 	tell(t, r, &e, note, arg);
@@ -159,8 +162,10 @@ tables_open(const struct settings *s, table_note_fn *note, void *arg, struct tab
 		return -ENOMEM;
 	}
 	t->n = s->n_tables;
-	for (size_t i = 0; i < t->n; i++)
+	for (size_t i = 0; i < t->n; i++) {
+		t->v[i].of = t;
 		open_one(&t->v[i], &s->tables[i], note, arg);
+	}
 	*ret = t;
 	return 0;
 }
@@ -173,6 +178,7 @@ tables_close(struct tables **t)
 	for (size_t i = 0; i < (*t)->n; i++) {
 		content_free(&(*t)->v[i].content);
 		table_db_free(&(*t)->v[i].db);
+		table_cache_free(&(*t)->v[i].cache);
 	}
 	free((*t)->v);
 	free(*t);
@@ -221,6 +227,22 @@ tables_get(struct tables *t, struct str name)
 	return NULL;
 }
 
+void
+tables_use(struct tables *t, struct table_answers *a)
+{
+	if (t)
+		t->answers = a;
+}
+
+void
+tables_remember(struct tables *t, struct str table, struct str key, int code, struct str value)
+{
+	struct table *one = tables_get(t, table);
+
+	if (one && one->cache)
+		table_cache_put(one->cache, key, code, value);
+}
+
 bool
 table_whole(const struct table *t)
 {
@@ -248,6 +270,8 @@ table_find(struct table *t, struct str key, struct arena *a, struct str *ret)
 	for (size_t i = 0; i < key.n; i++)
 		folded[i] = ascii_lower(key.p[i]);
 	key = str_from(folded, key.n);
+	if (conf_table_is_foreign(t->conf))
+		return table_foreign_find(t, t->of->answers, key, a, ret);
 	if (t->conf->type == CONF_TABLE_SQLITE)
 		return t->db ? table_db_find(t->db, key, a, ret) : -EIO;
 	if (!t->content)

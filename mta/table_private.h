@@ -1,5 +1,5 @@
 /* What the files of tables share: table.c (opening, watching, looking up),
- * table_text.c (files of lines), table_regexp.c, table_sqlite.c. */
+ * table_text.c (files of lines), table_regexp.c, table_sqlite.c, table_foreign.c (tabled). */
 #ifndef MTA_TABLE_PRIVATE_H
 #define MTA_TABLE_PRIVATE_H
 
@@ -19,6 +19,7 @@ struct table_content {
 };
 
 struct table_db;
+struct table_cache;
 
 struct table {
 	const struct conf_table *conf;
@@ -27,6 +28,8 @@ struct table {
 	struct stat seen;              /* of the file that was read, or could not be */
 	bool looked;                   /* seen is set */
 	struct table_db *db;
+	struct table_cache *cache;     /* of one that tabled answers for */
+	struct tables *of;
 };
 
 /* Splits a text into logical lines: a line that begins with a blank goes on with the
@@ -44,6 +47,14 @@ int table_add_pair(struct table_content *c, struct str line, struct err *e);
 
 int table_rules_find(const struct table_content *c, struct str key, struct arena *a,
     struct str *ret);
+
+/* table_foreign.c: what tabled said, remembered for the table's times. */
+struct table_cache *table_cache_new(const struct conf_table *t);
+void table_cache_free(struct table_cache **c);
+void table_cache_put(struct table_cache *c, struct str key, int code, struct str value);
+/* table_find for such a table. */
+int table_foreign_find(struct table *t, struct table_answers *answers, struct str key,
+    struct arena *a, struct str *ret);
 
 /* SQLite: opens at the first question, and again after a failure. */
 int table_db_new(const struct conf_table *t, const char *path, struct table_db **ret, struct err *e);

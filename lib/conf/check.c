@@ -183,13 +183,64 @@ check_rest(struct parser *p)
 		conf_mistake(p, &start, true, "nothing is listened on: there is no listen block");
 }
 
-static bool
-has_table(const struct settings *s, struct str name)
+static const struct conf_table *
+find_table(const struct settings *s, struct str name)
 {
 	for (size_t i = 0; i < s->n_tables; i++)
 		if (str_ieq(s->tables[i].name, name))
+			return &s->tables[i];
+	return NULL;
+}
+
+bool
+conf_table_built(enum conf_table_type type)
+{
+	switch (type) {
+#ifndef HAVE_PGSQL
+	case CONF_TABLE_PGSQL: return false;
+#endif
+#ifndef HAVE_MYSQL
+	case CONF_TABLE_MYSQL: return false;
+#endif
+#ifndef HAVE_LDAP
+	case CONF_TABLE_LDAP: return false;
+#endif
+	default: return true;
+	}
+}
+
+bool
+conf_wants_tabled(const struct settings *s)
+{
+	for (size_t i = 0; i < s->n_tables; i++)
+		if (conf_table_is_foreign(&s->tables[i]))
 			return true;
 	return false;
+}
+
+/* Whether a table has what its type needs, and nothing that it has no use for. */
+static void
+check_table(struct parser *p, const struct conf_table *t)
+{
+	static const char *const words[] = { "inline", "file", "aliases", "regexp", "sqlite", "static",
+		"pgsql", "mysql", "ldap" };
+	bool foreign = conf_table_is_foreign(t), ldap = t->type == CONF_TABLE_LDAP;
+	const struct { bool wants, has; const char *what; } fields[] = {
+		{ t->type == CONF_TABLE_FILE || t->type == CONF_TABLE_ALIASES ||
+		    t->type == CONF_TABLE_REGEXP || t->type == CONF_TABLE_SQLITE, t->path.n > 0, "path" },
+		{ t->type == CONF_TABLE_SQLITE || foreign, t->query.n > 0, "query" },
+		{ foreign, t->n_servers > 0, "server" },
+		{ ldap, t->n_attributes > 0, "attribute" },
+	};
+	struct conf_origin at = { .file = p->file, .line = 1, .col = 1 };
+
+	for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+		if (fields[i].wants != fields[i].has)
+			conf_mistake(p, &at, false, "table '%.*s' %s %s", STR_ARG(t->name),
+			    fields[i].wants ? "needs a" : "takes no", fields[i].what);
+	if (!conf_table_built(t->type))
+		conf_mistake(p, &at, false, "table '%.*s': this posthorn was built without %s",
+		    STR_ARG(t->name), words[t->type]);
 }
 
 static void
@@ -204,21 +255,11 @@ check_tables(struct parser *p)
 
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
 		for (size_t k = 0; k < lists[i].names->n; k++)
-			if (!has_table(s, lists[i].names->v[k]))
+			if (!find_table(s, lists[i].names->v[k]))
 				conf_mistake(p, origin_of(p, lists[i].key), false, "there is no table '%.*s'",
 				    STR_ARG(lists[i].names->v[k]));
-	for (size_t i = 0; i < s->n_tables; i++) {
-		const struct conf_table *t = &s->tables[i];
-		struct conf_origin at = { .file = p->file, .line = 1, .col = 1 };
-		bool wants_path = t->type != CONF_TABLE_INLINE && t->type != CONF_TABLE_STATIC;
-
-		if (wants_path != (t->path.n > 0))
-			conf_mistake(p, &at, false, "table '%.*s' %s a path", STR_ARG(t->name),
-			    wants_path ? "needs" : "takes no");
-		if ((t->type == CONF_TABLE_SQLITE) != (t->query.n > 0))
-			conf_mistake(p, &at, false, "table '%.*s' %s a query", STR_ARG(t->name),
-			    t->query.n ? "takes no" : "needs");
-	}
+	for (size_t i = 0; i < s->n_tables; i++)
+		check_table(p, &s->tables[i]);
 }
 
 static void

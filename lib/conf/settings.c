@@ -118,11 +118,11 @@ settings_load(const char *path, struct arena *errors_arena, struct conf_errors *
 }
 
 static void
-put_row(struct buf *out, const struct conf_row *row, const void *base, bool secrets,
+put_row(struct buf *out, const struct conf_row *row, const void *base, unsigned secrets,
     const char *before)
 {
 	buf_printf(out, "%s%s ", before, row->name);
-	if (row->secret && !secrets)
+	if (row->secret & ~secrets)
 		buf_puts(out, CONF_HIDDEN);
 	else
 		conf_value_put(out, base, row);
@@ -131,7 +131,7 @@ put_row(struct buf *out, const struct conf_row *row, const void *base, bool secr
 
 /* An empty list has no way to be said. */
 static void
-put_rows(struct buf *out, const void *base, const char *block, bool secrets, const char *before)
+put_rows(struct buf *out, const void *base, const char *block, unsigned secrets, const char *before)
 {
 	for (size_t i = 0; i < conf_n_rows; i++)
 		if (strcmp(conf_rows[i].block, block) == 0 && !conf_value_empty(base, &conf_rows[i]))
@@ -140,7 +140,7 @@ put_rows(struct buf *out, const void *base, const char *block, bool secrets, con
 
 static void
 put_block(struct buf *out, const char *block, const char *arg, struct str name, const void *base,
-    bool secrets)
+    unsigned secrets)
 {
 	buf_printf(out, "%s%s%s", block, arg ? " " : "", arg ? arg : "");
 	if (name.n) {
@@ -167,7 +167,7 @@ listen_word(const struct conf_listen *ls)
 }
 
 static void
-put_list(struct buf *out, const struct settings *s, const struct conf_block *block, bool secrets)
+put_list(struct buf *out, const struct settings *s, const struct conf_block *block, unsigned secrets)
 {
 	const void *element;
 
@@ -176,7 +176,7 @@ put_list(struct buf *out, const struct settings *s, const struct conf_block *blo
 }
 
 void
-settings_text(const struct settings *s, bool secrets, struct buf *out)
+settings_text(const struct settings *s, unsigned secrets, struct buf *out)
 {
 	buf_puts(out, "config 1\n");
 	put_rows(out, s, "", secrets, "");

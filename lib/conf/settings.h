@@ -23,6 +23,8 @@ enum conf_relay_protocols { CONF_RELAY_ANY, CONF_RELAY_PREFER_IPV6, CONF_RELAY_P
 	CONF_RELAY_IPV6, CONF_RELAY_IPV4 };
 enum conf_dns_validate { CONF_VALIDATE_AUTO, CONF_VALIDATE_ON, CONF_VALIDATE_OFF };
 enum conf_etrn { CONF_ETRN_OFF, CONF_ETRN_RELAY_CLIENTS, CONF_ETRN_ANYONE };
+/* Who is told of passwords: bits, for settings_text. */
+enum { CONF_FOR_QUEUED = 1, CONF_FOR_TABLED = 2, CONF_FOR_AUTHD = 4, CONF_FOR_ALL = 7 };
 enum conf_submission_sender { CONF_SENDER_OWN, CONF_SENDER_ANY };
 
 /* An address range: 16 bytes (IPv4 mapped into ::ffff:0:0/96) and a prefix length. */
@@ -74,16 +76,43 @@ struct conf_tls_policy {
 
 /* One `table NAME { ... }`: what an address, a domain or a name is looked up in. */
 enum conf_table_type { CONF_TABLE_INLINE, CONF_TABLE_FILE, CONF_TABLE_ALIASES, CONF_TABLE_REGEXP,
-	CONF_TABLE_SQLITE, CONF_TABLE_STATIC };
+	CONF_TABLE_SQLITE, CONF_TABLE_STATIC, CONF_TABLE_PGSQL, CONF_TABLE_MYSQL, CONF_TABLE_LDAP };
+enum conf_table_tls { CONF_TABLE_TLS_AUTO, CONF_TABLE_TLS_OFF, CONF_TABLE_TLS_REQUIRED,
+	CONF_TABLE_TLS_VERIFY };
+enum conf_table_scope { CONF_SCOPE_SUB, CONF_SCOPE_ONE, CONF_SCOPE_BASE };
 struct conf_table {
 	struct str name;               /* lower case in references to it */
 	enum conf_table_type type;
 	struct str path;               /* of a file or database; or empty */
-	struct str query;              /* of SQLite */
+	struct str query;              /* of SQL; the filter of LDAP */
 	struct str value;              /* of static */
 	struct str *entries;           /* of inline: "KEY VALUE" */
 	size_t n_entries;
+
+	/* of those that tabled asks: PostgreSQL, MySQL, LDAP */
+	struct str *servers;           /* tried in turn */
+	size_t n_servers;
+	struct str database, user, password;
+	unsigned tls;                  /* enum conf_table_tls */
+	struct str ca_file;
+	struct str base;               /* of LDAP */
+	unsigned scope;                /* enum conf_table_scope */
+	struct str *attributes;
+	size_t n_attributes;
+	unsigned connections;
+	uint64_t timeout_ms;           /* of one question */
+	unsigned result_limit;         /* values of one answer */
+	uint64_t cache_ms, cache_missing_ms;
 };
+
+/* Whether tabled answers for it. */
+static inline bool
+conf_table_is_foreign(const struct conf_table *t)
+{
+	return t->type >= CONF_TABLE_PGSQL;
+}
+/* Whether the programs were built with what this type takes. */
+bool conf_table_built(enum conf_table_type type);
 
 /* A list of names: domains, or tables. */
 struct conf_names {
@@ -286,8 +315,11 @@ void settings_free(struct settings **s);
 
 /* The flattened text (includes, env and file resolved) that the master sends to its
  * children; settings_parse of it gives equal settings, except for secrets, which only
- * those see who need them. */
-void settings_text(const struct settings *s, bool secrets, struct buf *out);
+ * those see who need them (CONF_FOR_*; 0: nobody). */
+void settings_text(const struct settings *s, unsigned secrets, struct buf *out);
+
+/* Whether these settings take a tabled. */
+bool conf_wants_tabled(const struct settings *s);
 
 /* Appends "FILE:LINE:COL: error: TEXT", the source line and a caret under COL. */
 void conf_error_put(struct buf *out, const struct conf_error *e);

@@ -22,7 +22,7 @@ struct conf_row {
 	const char *since;     /* version of posthorn */
 	bool reload;           /* taken by `posthorn reload`; else at the next start */
 	bool required;         /* in a block of a list: must be said */
-	bool secret;           /* a password: shown to nobody, told to queued alone */
+	unsigned secret;       /* a password: shown to nobody, told to these alone (CONF_FOR_*) */
 };
 
 /* CONF_B_LIST: any number of blocks of this name, each with an argument of its own, become

@@ -36,6 +36,7 @@ static const struct confine_table *const tables[] = {
 	[CONFINE_STORE] = &confine_store,
 	[CONFINE_PURE] = &confine_pure,
 	[CONFINE_RESOLVE] = &confine_resolve,
+	[CONFINE_TABLE] = &confine_table,
 	[CONFINE_RELAY] = &confine_relay,
 	[CONFINE_FETCH] = &confine_fetch,
 };

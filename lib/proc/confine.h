@@ -28,6 +28,7 @@ enum confine_kind {
 	CONFINE_STORE,  /* files under its paths, threads, no network */
 	CONFINE_PURE,   /* computes on descriptors it is given: no files, no network */
 	CONFINE_RESOLVE, /* asks name servers: no files, no listening */
+	CONFINE_TABLE,  /* connects to databases; reads files under its paths */
 	CONFINE_RELAY,  /* connects to other servers over TCP: no files, no listening */
 	CONFINE_FETCH,  /* the same, and writes files that are open already */
 };

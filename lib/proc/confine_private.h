@@ -32,7 +32,7 @@ struct confine_table {
 };
 
 extern const struct confine_table confine_front, confine_store, confine_pure,
-    confine_relay, confine_resolve, confine_fetch;
+    confine_relay, confine_resolve, confine_fetch, confine_table;
 
 /* confine_seccomp.c. log_only: unlisted calls are logged and run. */
 int confine_seccomp(const struct confine_table *t, bool log_only, struct err *e);

@@ -81,6 +81,7 @@ static const struct row table[] = {
 	{ ROLE_MAILD, ROLE_AUTHD, 4, 4 },      /* account record */
 
 	{ ROLE_AUTHD, ROLE_TABLED, 1, 15 },
+	{ ROLE_TABLED, ROLE_DNSD, 1, 15 },
 	{ ROLE_AUTHD, ROLE_FETCHD, 1, 15 },    /* token introspection */
 
 	{ ROLE_PICKUPD, ROLE_SUBMITD, 1, 1 },  /* what `sendmail` left in the maildrop */
@@ -101,6 +102,7 @@ static const struct row table[] = {
 	{ ROLE_CLI, ROLE_DNSD, 1, 15 },        /* explain */
 	{ ROLE_CLI, ROLE_FETCHD, 1, 15 },      /* tls check */
 	{ ROLE_CLI, ROLE_REPORTD, 16, 31 },
+	{ ROLE_CLI, ROLE_TABLED, 1, 1 },       /* table lookup */
 	{ ROLE_CLI, ROLE_QUEUED, 16, 31 },
 	{ ROLE_CLI, ROLE_SUBMITD, 16, 31 },
 	{ ROLE_CLI, ROLE_MAILD, 128, 159 },

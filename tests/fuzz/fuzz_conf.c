@@ -14,7 +14,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct buf b = { 0 };
 
 	if (s) {
-		settings_text(s, true, &b);
+		settings_text(s, CONF_FOR_ALL, &b);
 		again = settings_parse(buf_view(&b), "g", a, &errors);
 		if (!again)
 			abort();

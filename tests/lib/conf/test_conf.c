@@ -256,8 +256,8 @@ test_lists(void **state)
 	assert_true(str_eq(s->next_hops[2].mechanism, STR("plain")));
 	assert_int_equal(s->n_tls_policies, 1);
 	assert_int_equal(s->tls_policies[0].n_match, 2);
-	settings_text(s, true, &all);
-	settings_text(s, false, &hidden);
+	settings_text(s, CONF_FOR_ALL, &all);
+	settings_text(s, 0, &hidden);
 	assert_true(str_find(buf_view(&all), STR("password \"geheim\"")) > 0);
 	assert_true(str_find(buf_view(&hidden), STR("geheim")) < 0);
 	buf_done(&all);
@@ -308,9 +308,9 @@ test_round_trip(void **state)
 		struct settings *s = parse_good(texts[i]), *again;
 		struct buf one = { 0 }, two = { 0 };
 
-		settings_text(s, true, &one);
+		settings_text(s, CONF_FOR_ALL, &one);
 		again = parse_good(buf_cstr(&one));
-		settings_text(again, true, &two);
+		settings_text(again, CONF_FOR_ALL, &two);
 		assert_string_equal(buf_cstr(&one), buf_cstr(&two));
 		assert_int_equal(s->n_listen, again->n_listen);
 		assert_int_equal(s->listen[0].port, again->listen[0].port);
