@@ -30,7 +30,7 @@ NOTIFY = {'never': 1, 'tell': 2}
 DONE, TEMP, REJECT = 1, 2, 3
 SENT, AGAIN = 1, 2                                       # what bounced answers
 DELAYED = 2
-LATER = 20
+LATER = 100
 
 
 def is_remote(n):
