@@ -94,7 +94,7 @@ def test_mode_none(world):
 
 def test_expired(world):
     """A policy holds for its max_age and no longer, when no new one can be had."""
-    world.web.page = policy(max_age=4)
+    world.web.page = policy(max_age=10)
     world.start()
     world.send()
     world.arrives()
