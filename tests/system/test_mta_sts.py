@@ -101,7 +101,9 @@ def test_expired(world):
     world.web.page = lambda conn, head: conn.sendall(answer(b'gone', '404 Not Found'))
     world.mx.tls = world.tls('stranger')
     world.mx.mail.clear()
-    world.house.reload()
+    world.house.kill('relayd', 0)   # connections that are open go with them
+    world.house.kill('relayd', 1)
+    world.house.wait_ready()
     before = time.monotonic()
     world.send('b@dest.test')
     world.arrives()
