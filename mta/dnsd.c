@@ -162,7 +162,6 @@ source_retire(struct source **at)
 static void
 request_answer(struct request *q)
 {
-	struct arena *a = q->arena; /* q is in it */
 	struct buf b = { .max = WIRE_MAX - WIRE_HEAD };
 
 	loop_timer_clear(dnsd.loop, &q->timer);
@@ -179,7 +178,7 @@ request_answer(struct request *q)
 	dnsd.waiting -= (unsigned)q->n;
 	metric_set(&waiting, dnsd.waiting);
 	chan_peer_unref(&q->peer);
-	arena_free(&a);
+	arena_free(&q->arena);
 }
 
 /* A copy that lives as long as the request. */

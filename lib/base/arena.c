@@ -70,6 +70,7 @@ arena_free(struct arena **ap)
 	if (!a)
 		return;
 	run_deferred(a);
+	*ap = NULL; /* before the blocks: it may stand in one of them */
 	while (a->blocks) {
 		struct block *b = a->blocks;
 
@@ -77,7 +78,6 @@ arena_free(struct arena **ap)
 		free(b);
 	}
 	free(a);
-	*ap = NULL;
 }
 
 void
