@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/io/co.h"
+#include "lib/io/ip.h"
 
 #define HEADERS_MAX (64u << 10)  /* bytes of an answer's header */
 #define CONNECT_MS 15000L
@@ -239,12 +240,11 @@ url_part(CURLU *u, CURLUPart part, unsigned flags, struct arena *a)
 }
 
 static bool
-is_literal(struct str host, struct arena *a)
+is_literal(struct str host)
 {
-	const char *c = arena_cstr(a, host);
-	struct in6_addr any;
+	struct sockaddr_storage any;
 
-	return c && (inet_pton(AF_INET, c, &any) == 1 || inet_pton(AF_INET6, c, &any) == 1);
+	return ip_parse(host, &any);
 }
 
 static bool
@@ -276,7 +276,7 @@ http_target(struct str url, bool plain_ok, struct arena *a, struct http_target *
 	t.tls = str_eq(scheme, STR("https"));
 	if (t.host.n > 2 && t.host.p[0] == '[')
 		t.host = arena_dup(a, str_head(str_skip(t.host, 1), t.host.n - 2));
-	t.literal = is_literal(t.host, a);
+	t.literal = is_literal(t.host);
 	if (url_part(u, CURLUPART_USER, 0, a).p || !t.host.n || (port.n && !str_u32(port, 65535, &n)) ||
 	    (!t.tls && !(plain_ok && str_eq(scheme, STR("http"))))) {
 		curl_url_cleanup(u);

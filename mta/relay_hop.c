@@ -6,6 +6,7 @@
 #include <netinet/in.h>
 #include <stdio.h>
 
+#include "lib/io/ip.h"
 #include "lib/mail/path.h"
 
 #define HOST_MAX 255
@@ -40,23 +41,9 @@ relay_address_text(const struct sockaddr_storage *a, char out[static RELAY_ADDRE
 bool
 relay_address_parse(struct str text, struct sockaddr_storage *ret)
 {
-	struct sockaddr_storage a = { 0 };
-	char buf[RELAY_ADDRESS_TEXT];
-
 	if (str_istarts(text, STR("ipv6:")))
 		text = str_skip(text, 5);
-	if (!text.n || text.n >= sizeof buf)
-		return false;
-	memcpy(buf, text.p, text.n);
-	buf[text.n] = 0;
-	if (inet_pton(AF_INET, buf, &((struct sockaddr_in *)&a)->sin_addr) == 1)
-		a.ss_family = AF_INET;
-	else if (inet_pton(AF_INET6, buf, &((struct sockaddr_in6 *)&a)->sin6_addr) == 1)
-		a.ss_family = AF_INET6;
-	else
-		return false;
-	*ret = a;
-	return true;
+	return ip_parse(text, ret);
 }
 
 /* Cuts ":port" off the end of *text. False when what is there is no port. */

@@ -7,30 +7,25 @@
 #include <stdlib.h>
 
 #include "lib/base/log.h"
+#include "lib/io/ip.h"
 #include "mta/smtpd.h"
 #include "mta/smtpd_cache.h"
 
 /* ---- XCLIENT ---- */
 
-
 static void
 set_address(struct sockaddr_storage *ss, struct str addr, struct str port)
 {
-	struct sockaddr_in *v4 = (struct sockaddr_in *)ss;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)ss;
-	char text[INET6_ADDRSTRLEN] = "";
 	uint32_t number = 0;
 
 	memset(ss, 0, sizeof *ss);
-	memcpy(text, addr.n ? addr.p : "", addr.n < sizeof text ? addr.n : 0);
+	if (!ip_parse(addr, ss))
+		return;
 	str_u32(port, 65535, &number);
-	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons((uint16_t)number);
-	} else if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons((uint16_t)number);
-	}
+	if (ss->ss_family == AF_INET)
+		((struct sockaddr_in *)ss)->sin_port = htons((uint16_t)number);
+	else
+		((struct sockaddr_in6 *)ss)->sin6_port = htons((uint16_t)number);
 }
 
 static void
@@ -135,13 +130,9 @@ static struct metric forwarded = METRIC_COUNTER("smtp_forwarded_total", NULL,
 void
 smtp_forward_free(struct smtp_forward **f)
 {
-	struct arena *a;
-
-	if (!*f)
-		return;
-	a = (*f)->arena;
+	if (*f)
+		arena_free(&(*f)->arena);
 	*f = NULL;
-	arena_free(&a);
 }
 
 static struct smtp_forward *

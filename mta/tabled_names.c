@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "lib/client/dns.h"
+#include "lib/io/ip.h"
 
 #define HOSTS_PATH "/etc/hosts"
 #define HOSTS_MAX (256u << 10)
@@ -32,27 +33,6 @@ table_names_init(void)
 		fclose(f);
 }
 
-/* Text into an address without port. */
-static bool
-numeric(struct str text, struct sockaddr_storage *ret)
-{
-	char c[INET6_ADDRSTRLEN + 1];
-	struct sockaddr_storage a = { 0 };
-
-	if (!text.n || text.n >= sizeof c)
-		return false;
-	memcpy(c, text.p, text.n);
-	c[text.n] = '\0';
-	if (inet_pton(AF_INET, c, &((struct sockaddr_in *)&a)->sin_addr) == 1)
-		a.ss_family = AF_INET;
-	else if (inet_pton(AF_INET6, c, &((struct sockaddr_in6 *)&a)->sin6_addr) == 1)
-		a.ss_family = AF_INET6;
-	else
-		return false;
-	*ret = a;
-	return true;
-}
-
 static size_t
 from_hosts(struct str name, struct sockaddr_storage v[static ADDRESSES_MAX])
 {
@@ -66,7 +46,7 @@ from_hosts(struct str name, struct sockaddr_storage v[static ADDRESSES_MAX])
 		line = str_cut(&line, '#');
 		address = str_word(&line);
 		while ((word = str_word(&line)).n)
-			if (str_ieq(word, name) && numeric(address, &v[n])) {
+			if (str_ieq(word, name) && ip_parse(address, &v[n])) {
 				n++;
 				break;
 			}
@@ -101,7 +81,7 @@ look_up(struct str name, bool only_numeric, struct sockaddr_storage v[static ADD
     size_t *ret_n)
 {
 	*ret_n = 1;
-	if (numeric(name, &v[0]))
+	if (ip_parse(name, &v[0]))
 		return 0;
 	if (only_numeric)
 		return EAI_NONAME;
@@ -110,7 +90,7 @@ look_up(struct str name, bool only_numeric, struct sockaddr_storage v[static ADD
 		return 0;
 	if (str_ieq(name, STR("localhost")) || str_iends(name, STR(".localhost"))) { /* RFC 6761 section 6.3 */
 		*ret_n = 2;
-		return numeric(STR("127.0.0.1"), &v[0]) && numeric(STR("::1"), &v[1]) ? 0 : EAI_FAIL;
+		return ip_parse(STR("127.0.0.1"), &v[0]) && ip_parse(STR("::1"), &v[1]) ? 0 : EAI_FAIL;
 	}
 	return from_dns(name, v, ret_n);
 }
