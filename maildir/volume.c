@@ -103,20 +103,13 @@ replace_file(struct volume *v, const char *name, struct str content, int *ret_fd
 static int
 read_file(struct volume *v, const char *name, struct buf *out)
 {
-	int fd = openat(v->blobs.dirfd, name, O_RDONLY | O_CLOEXEC);
-	ssize_t n;
+	int fd = openat(v->blobs.dirfd, name, O_RDONLY | O_CLOEXEC), r;
 
 	if (fd < 0)
 		return -errno;
-	do {
-		char *p = buf_room(out, 64 << 10);
-
-		n = p ? read(fd, p, 64 << 10) : -1;
-		if (n > 0)
-			buf_grown(out, (size_t)n);
-	} while (n > 0);
+	r = fd_read_all(fd, out);
 	close(fd);
-	return n < 0 ? -EIO : 0;
+	return r;
 }
 
 /* ---- the run ---- */

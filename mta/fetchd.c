@@ -6,9 +6,9 @@
 #include "mta/fetchd.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/fd.h"
 #include "lib/base/log.h"
 #include "lib/base/text.h"
 #include "lib/client/dns.h"
@@ -171,34 +171,19 @@ on_fetch(struct peer *p, struct frame *f)
 
 /* ---- the program ---- */
 
-static void
-read_authorities(struct str path, struct arena *a, struct buf *b)
-{
-	char *name = arena_cstr(a, path);
-	FILE *f = name && *name ? fopen(name, "re") : NULL;
-	char block[8192];
-	size_t n;
-
-	b->max = CA_MAX;
-	while (f && (n = fread(block, 1, sizeof block, f)) > 0)
-		buf_put(b, block, n);
-	if (f)
-		fclose(f);
-	if (!b->n)
-		LOG_WARN("fetch.no_authorities", L_STR("file", path));
-}
-
 static int
 fetchd_init(struct service *s, struct err *e)
 {
 	const struct settings *c = service_settings(s);
-	struct buf pem = { 0 };
+	const char *path = arena_cstr(c->arena, c->fetch_ca_file);
+	struct buf pem = { .max = CA_MAX };
 	int r = fetch_sts_init(c, e);
 
 	fetchd.service = s;
 	if (r)
 		return r;
-	read_authorities(c->fetch_ca_file, c->arena, &pem);
+	if (!path || fd_read_file(path, &pem) || !pem.n)
+		LOG_WARN("fetch.no_authorities", L_STR("file", c->fetch_ca_file));
 	fetchd.http = http_new(buf_view(&pem), e);
 	buf_done(&pem);
 	return fetchd.http ? 0 : e->code;

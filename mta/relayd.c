@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "lib/base/clock.h"
+#include "lib/base/fd.h"
 #include "lib/base/log.h"
 #include "lib/proc/metrics.h"
 #include "lib/proc/service.h"
@@ -34,13 +35,6 @@ static struct metric deferred = METRIC_COUNTER("relay_recipients_total", "result
     "Recipients by what other servers said");
 static struct metric rejected = METRIC_COUNTER("relay_recipients_total", "result=\"rejected\"",
     "Recipients by what other servers said");
-void
-relayd_done(void)
-{
-	if (relayd.stopping && !relayd.deliveries && !relayd.farewells)
-		service_stopped(self);
-}
-
 static struct metric going = METRIC_GAUGE("relay_deliveries", NULL,
     "Messages that are being sent to other servers");
 static struct metric seconds = METRIC_HISTOGRAM("relay_seconds", NULL,
@@ -382,24 +376,10 @@ learn_addresses(void)
 	freeifaddrs(list);
 }
 
-static void
-read_authorities(const char *path, struct buf *b)
-{
-	FILE *f = *path ? fopen(path, "re") : NULL;
-	char block[8192];
-	size_t n;
-
-	b->max = CA_MAX;
-	while (f && (n = fread(block, 1, sizeof block, f)) > 0)
-		buf_put(b, block, n);
-	if (f)
-		fclose(f);
-}
-
 static int
 relayd_init(struct service *s, struct err *e)
 {
-	struct buf pem = { 0 };
+	struct buf pem = { .max = CA_MAX };
 	char *path;
 
 	self = s;
@@ -407,7 +387,7 @@ relayd_init(struct service *s, struct err *e)
 	path = arena_cstr(relayd.s->arena, relayd.s->relay_ca_file);
 	learn_addresses();
 	if (path)
-		read_authorities(path, &pem);
+		fd_read_file(path, &pem);
 	if (pem.n && !pem.over)
 		relayd.tls = tls_client_new(buf_view(&pem), false, e);
 	relayd.has_authorities = relayd.tls != NULL;
@@ -432,6 +412,13 @@ relayd_config(struct service *s, const struct settings *now)
 {
 	(void)s;
 	relayd.s = now;
+}
+
+void
+relayd_done(void)
+{
+	if (relayd.stopping && !relayd.deliveries && !relayd.farewells)
+		service_stopped(self);
 }
 
 static void

@@ -5,13 +5,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/base/crc32c.h"
+#include "lib/base/fd.h"
 
 #define MAGIC "posthorn-mta-sts"
 #define FORMAT "1"
+#define FILE_MAX (2 * STS_CACHE_BYTES)
 #define POLICY_ARENA (64u << 10)
 #define LINE_EXTRA 80 /* of a policy's line, beside the names */
 
@@ -210,39 +211,17 @@ sts_cache_read(struct sts_cache *c, struct str text)
 
 /* ---- the files ---- */
 
-static int
-read_file(int fd, struct buf *out)
-{
-	struct stat st;
-	char *room;
-
-	if (fstat(fd, &st) || st.st_size > 2 * (off_t)STS_CACHE_BYTES)
-		return -EINVAL;
-	room = buf_room(out, (size_t)st.st_size + 1);
-	if (!room)
-		return -ENOMEM;
-	for (off_t at = 0; at < st.st_size;) {
-		ssize_t n = pread(fd, room + at, (size_t)(st.st_size - at), at);
-
-		if (n <= 0)
-			return -EIO;
-		at += n;
-	}
-	buf_grown(out, (size_t)st.st_size);
-	return 0;
-}
-
 /* Reads the newer of the two that are whole. */
 static int
 read_newest(struct sts_cache *c)
 {
-	struct buf text[2] = { { 0 } };
+	struct buf text[2] = { { .max = FILE_MAX }, { .max = FILE_MAX } };
 	uint64_t sequence[2] = { 0 }, n;
 	struct str lines;
 	int r = 0;
 
 	for (int i = 0; i < 2; i++)
-		if (!read_file(c->fd[i], &text[i]))
+		if (!fd_read_all(c->fd[i], &text[i]))
 			sequence[i] = check(buf_view(&text[i]), &lines, &n);
 	if (sequence[0] || sequence[1])
 		r = sts_cache_read(c, buf_view(&text[sequence[1] > sequence[0]]));

@@ -6,9 +6,15 @@
 #include <stdio.h>
 #include <cmocka.h>
 
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
 #include "lib/base/arena.h"
 #include "lib/base/buf.h"
 #include "lib/base/crc32c.h"
+#include "lib/base/fd.h"
 #include "lib/base/list.h"
 #include "lib/base/map.h"
 #include "lib/base/text.h"
@@ -73,6 +79,41 @@ static void
 count(void *arg)
 {
 	++*(int *)arg;
+}
+
+/* An arena whose pointer stands in itself. */
+static void
+test_arena_within(void **st)
+{
+	struct holder {
+		struct arena *a;
+	} *h;
+	struct arena *a = arena_new(1 << 20);
+
+	h = ARENA_NEW(a, struct holder);
+	h->a = a;
+	arena_free(&h->a);
+}
+
+static void
+test_files(void **st)
+{
+	static char text[20000];
+	char path[] = "/tmp/test_base.XXXXXX";
+	struct buf all = { 0 }, some = { .max = sizeof text - 1 };
+	int fd = mkstemp(path);
+
+	memset(text, 'x', sizeof text);
+	assert_true(fd >= 0);
+	assert_int_equal(fd_write_all(fd, str_from(text, sizeof text)), 0);
+	close(fd);
+	assert_int_equal(fd_read_file(path, &all), 0);
+	assert_true(str_eq(buf_view(&all), str_from(text, sizeof text)));
+	assert_int_equal(fd_read_file(path, &some), -EFBIG);
+	unlink(path);
+	assert_int_equal(fd_read_file(path, &some), -ENOENT);
+	buf_done(&all);
+	buf_done(&some);
 }
 
 static void
@@ -191,6 +232,8 @@ main(void)
 		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_buf_limit),
 		cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_arena_within),
+		cmocka_unit_test(test_files),
 		cmocka_unit_test(test_maps),
 		cmocka_unit_test(test_base64),
 		cmocka_unit_test(test_utf8),
