@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/base/fd.h"
 #include "lib/io/co.h"
 #include "lib/mail/header.h"
 #include "mta/pipe.h"
@@ -23,16 +24,8 @@ struct sink {
 static void
 flush(struct sink *s)
 {
-	struct str left = buf_view(&s->buf);
-
-	while (left.n && !s->code) {
-		ssize_t n = write(s->fd, left.p, left.n);
-
-		if (n < 0 && errno != EINTR)
-			s->code = -errno;
-		else if (n > 0)
-			left = str_skip(left, (size_t)n);
-	}
+	if (!s->code)
+		s->code = fd_write_all(s->fd, buf_view(&s->buf));
 	if (s->buf.over)
 		s->code = -ENOMEM;
 	s->since_yield += s->buf.n;

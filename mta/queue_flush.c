@@ -8,17 +8,12 @@
 
 #include "lib/base/log.h"
 #include "lib/client/queue_flush.h"
+#include "mta/queue_intern.h"
 #include "mta/queued.h"
 
 #define STEP 1000u /* messages, then others get their turn */
 
 static bool walking;
-
-static struct str
-domain_of(struct str address)
-{
-	return str_skip(address, (size_t)(str_rchr(address, '@') + 1));
-}
 
 /* Equal, or a subdomain where those are asked for too. */
 static bool
@@ -42,7 +37,7 @@ flush(struct qmsg *m, const struct queue_flush *q)
 		const struct qrcpt *r = &m->rcpts[i];
 
 		if (r->route != ROUTE_REMOTE || r->state != RCPT_WAITING ||
-		    !is_meant(q, domain_of(qrcpt_address(m, r))))
+		    !is_meant(q, queue_domain_of(qrcpt_address(m, r))))
 			continue;
 		dest_resume(dest_of(r));
 		any = true;
