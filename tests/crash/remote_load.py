@@ -14,8 +14,9 @@ A recipient is KIND.N.K@sS.test, the Kth of message N:
     wait    is not to be sent for an hour
 
 Fates is the journal of the final answers that relayd and bounced gave. What was said and is in
-the log (LATER syncs have begun since) is final: it may neither be tried nor told again.
+the log (LATER syncs of the same life have begun since) is final: it may neither be tried nor told again.
 """
+import math
 import time
 
 import replay
@@ -30,7 +31,7 @@ NOTIFY = {'never': 1, 'tell': 2}
 DONE, TEMP, REJECT = 1, 2, 3
 SENT, AGAIN = 1, 2                                       # what bounced answers
 DELAYED = 2
-LATER = 100
+LATER = 20
 
 
 def is_remote(n):
@@ -93,6 +94,9 @@ class Fates:
         if self.sure:
             self.settled |= {k for k, at in self.ended.items() if self.syncs - at >= LATER}
             self.settled |= {k for k, (at, _) in self.told.items() if self.syncs - at >= LATER}
+        # syncs of later lives say nothing of what this one may have taken along
+        self.ended = dict.fromkeys(self.ended, math.inf)
+        self.told = {k: [math.inf, rows] for k, (_, rows) in self.told.items()}
         self.running = set()
 
     running = frozenset()
