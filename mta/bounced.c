@@ -5,7 +5,7 @@
  *
  *	queued --notify--> bounced --submit, null sender--> submitd --> queued
  *
- * It answers when the notification is durable. The pair of spool id and event is the
+ * It answers when the notification is durable. Spool id, event and sender are the
  * deduplication key, so that an event that is asked again after a crash is told once.
  *
  * No notification answers another: a message without a sender gets one to the
@@ -168,9 +168,9 @@ submit(struct event *v, struct submit_answer *ret)
 		.notify = NOTIFY_NEVER,
 		.flags = (v->req.flags & ENV_REQUIRETLS) |
 		    (v->req.kind == BOUNCE_POSTMASTER ? ENV_NOTICE : 0),
-		.dedup_key = arena_printf(v->arena, "%016llx.%llu.%u",
+		.dedup_key = arena_printf(v->arena, "%016llx.%llu.%u.%.*s",
 		    (unsigned long long)v->req.spool_id, (unsigned long long)v->req.event,
-		    (unsigned)v->req.kind),
+		    (unsigned)v->req.kind, STR_ARG(v->req.sender)),
 	};
 	int rc = -ENOMEM;
 

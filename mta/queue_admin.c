@@ -18,7 +18,8 @@
 
 static const char *const state_names[] = { "active", "deferred", "held" };
 static const char *const rcpt_names[RCPT_STATES] = { "waiting", "delivered", "returned", "removed",
-	"failed", "bounced", "dropped", "delivered", "relayed" };
+	"failed", "bounced", "dropped", "delivered", "relayed",
+	"expanded" };
 
 /* ---- which ---- */
 

@@ -8,6 +8,10 @@
  * failed together), and it stands in the log before bounced is asked: after a crash the
  * same recipients are told under the same number, which submitd knows then. The delay
  * notice is one for the whole message and has a number of its own.
+ *
+ * A copy with a sender of its own (of a list, or forwarded under another name) is that
+ * sender's: its failure is told to him, apart from what is told to the message's sender
+ * under the same number. He is told of no delay.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -78,13 +82,13 @@ goes_to_postmaster(const struct qmsg *m)
 }
 
 static void
-log_told(const struct qmsg *m, const struct bounce_answer *ans, size_t n)
+log_told(const struct qmsg *m, bool own, const struct bounce_answer *ans, size_t n)
 {
 	static const char *const outcome[] = { "", "sent", "deferred", "refused", "dropped" };
 
 	LOG_INFO("queue.notified", L_HEX("qid", m->id), L_C("outcome", outcome[ans->outcome]),
 	    L_HEX("notice", ans->spool_id), L_STR("to", goes_to_postmaster(m) ? STR("postmaster") :
-	    qmsg_sender(m)), L_U64("rcpts", n), L_U64("smtp", ans->smtp), L_STR("text", ans->text));
+	    own ? STR("the sender of the copy") : qmsg_sender(m)), L_U64("rcpts", n), L_U64("smtp", ans->smtp), L_STR("text", ans->text));
 	if (ans->outcome == BOUNCE_SENT)
 		metric_add(&sent, 1);
 }
@@ -100,7 +104,7 @@ take_answer(struct dframe *df, const struct bounce_answer *ans)
 
 	if (!u.results)
 		fatal("queue.memory", "no memory");
-	log_told(m, ans, df->n);
+	log_told(m, df->n && m->rcpts[df->v[0]].flags & RCPT_OWN_SENDER, ans, df->n);
 	if (o == BOUNCE_REFUSED && goes_to_postmaster(m))
 		o = BOUNCE_DROPPED;
 	if (o == BOUNCE_REFUSED) {
@@ -115,7 +119,7 @@ take_answer(struct dframe *df, const struct bounce_answer *ans)
 			u.results[u.n_results++] = result_of(m, df->v[i], after(r, o));
 	}
 	if (o != BOUNCE_TEMPFAIL)
-		record_update(m, &u, false, NULL, NULL);
+		deliver_record(m, &u);
 	free(u.results);
 }
 
@@ -150,7 +154,7 @@ on_delay_answer(void *arg, int code, const struct frame *f)
 	if (!code)
 		code = bounce_answer_get(f->body, &ans);
 	if (!code) {
-		log_told(j->m, &ans, 0);
+		log_told(j->m, false, &ans, 0);
 		if (ans.outcome != BOUNCE_TEMPFAIL && !j->m->gone)
 			record_update(j->m, &u, false, NULL, NULL);
 	} else if (code == -EPIPE || code == -ENOTCONN || code == -ETIMEDOUT) {
@@ -171,6 +175,8 @@ action_of(const struct qrcpt *r)
 		return BOUNCE_DELIVERED;
 	case RCPT_TELL_RELAYED:
 		return BOUNCE_RELAYED;
+	case RCPT_TELL_EXPANDED:
+		return BOUNCE_EXPANDED;
 	case RCPT_WAITING:
 		return BOUNCE_DELAYED;
 	}
@@ -182,8 +188,17 @@ struct telling {
 	const struct mail *mail;
 	struct envelope env;
 	uint16_t event;
+	struct str own;          /* sender of the copies that are told of; empty: the message's */
 	struct bounce_request req;
 };
+
+static struct str
+own_sender(const struct telling *t, uint32_t i)
+{
+	bool own = t->m->rcpts[i].flags & RCPT_OWN_SENDER && i < t->env.n_rcpts;
+
+	return own ? t->env.rcpts[i].sender : STR_NULL;
+}
 
 static void
 add_rcpt(struct telling *t, uint32_t i)
@@ -210,6 +225,15 @@ add_rcpt(struct telling *t, uint32_t i)
 		    queued.settings->queue_lifetime_ms;
 }
 
+/* A report is no binary message: it returns the header of one. */
+static uint32_t
+ret_of(const struct telling *t)
+{
+	if (t->env.body == ENV_BINARYMIME)
+		return BOUNCE_RET_HDRS;
+	return t->own.n ? 0 : t->env.ret;
+}
+
 static void
 fill(struct telling *t, struct arena *a, uint32_t n)
 {
@@ -219,10 +243,9 @@ fill(struct telling *t, struct arena *a, uint32_t n)
 		.kind = goes_to_postmaster(m) ? BOUNCE_POSTMASTER : BOUNCE_SENDER,
 		.spool_id = m->id,
 		.event = t->event,
-		.sender = qmsg_sender(m),
-		.envid = t->env.envid,
-		/* a report is no binary message: it returns the header of one */
-		.ret = t->env.body == ENV_BINARYMIME ? BOUNCE_RET_HDRS : t->env.ret,
+		.sender = t->own.n ? t->own : qmsg_sender(m),
+		.envid = t->own.n ? STR_NULL : t->env.envid,
+		.ret = ret_of(t),
 		.flags = m->env_flags,
 		.arrived_us = m->arrived_us,
 		.client_name = t->env.client_name,
@@ -251,14 +274,17 @@ ask(struct dframe *df, const struct telling *t, void (*fn)(void *, int, const st
 
 /* ---- events of recipients ---- */
 
-/* Those of v that have this event, at most what a frame takes (no event has more). */
+/* Those of v that have this event and sender, at most what a frame takes (no event has
+ * more). */
 static uint32_t
-of_event(const struct qmsg *m, const uint32_t *v, uint32_t n, uint16_t event, uint32_t *out)
+of_event(const struct telling *t, const uint32_t *v, uint32_t n, uint32_t *out)
 {
+	const struct qmsg *m = t->m;
 	uint32_t k = 0;
 
 	for (uint32_t i = 0; i < n && k < BOUNCE_RCPTS_MAX; i++)
-		if (m->rcpts[v[i]].event == event && !(m->rcpts[v[i]].flags & RCPT_BUSY))
+		if (m->rcpts[v[i]].event == t->event && !(m->rcpts[v[i]].flags & RCPT_BUSY) &&
+		    str_eq(own_sender(t, v[i]), t->own))
 			out[k++] = v[i];
 	return k;
 }
@@ -274,7 +300,8 @@ tell_events(struct qjob *j, struct telling *t, struct arena *a)
 		t->event = j->m->rcpts[v[i]].event;
 		if (!t->event || j->m->rcpts[v[i]].flags & RCPT_BUSY)
 			continue;
-		k = of_event(j->m, v, n, t->event, some);
+		t->own = own_sender(t, v[i]);
+		k = of_event(t, v, n, some);
 		fill(t, a, k);
 		for (uint32_t r = 0; r < k; r++)
 			add_rcpt(t, some[r]);
@@ -286,10 +313,11 @@ tell_events(struct qjob *j, struct telling *t, struct arena *a)
 
 /* ---- delay ---- */
 
-static bool
-wants_delay(const struct qrcpt *r)
+bool
+bounce_wants_delay(const struct qrcpt *r)
 {
-	return r->state == RCPT_WAITING && (!r->notify || r->notify & NOTIFY_DELAY);
+	return r->state == RCPT_WAITING && !(r->flags & RCPT_OWN_SENDER) &&
+	    (!r->notify || r->notify & NOTIFY_DELAY);
 }
 
 static void
@@ -298,9 +326,10 @@ tell_delay(struct qjob *j, struct telling *t, struct arena *a)
 	struct qmsg *m = j->m;
 
 	t->event = EVENT_DELAY;
+	t->own = STR_NULL;
 	fill(t, a, BOUNCE_RCPTS_MAX);
 	for (uint32_t i = 0; i < m->n_rcpts && t->req.n_rcpts < BOUNCE_RCPTS_MAX; i++)
-		if (wants_delay(&m->rcpts[i]))
+		if (bounce_wants_delay(&m->rcpts[i]))
 			add_rcpt(t, i);
 	m->delay_asked = t->req.n_rcpts && ask(deliver_frame(j, NULL, 0), t, on_delay_answer);
 }

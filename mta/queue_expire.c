@@ -92,7 +92,7 @@ wants_delay(const struct qmsg *m)
 	for (uint32_t i = 0; i < m->n_rcpts; i++) {
 		const struct qrcpt *r = &m->rcpts[i];
 
-		if (r->state == RCPT_WAITING && (!r->notify || r->notify & NOTIFY_DELAY))
+		if (bounce_wants_delay(r))
 			return true;
 	}
 	return false;

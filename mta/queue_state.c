@@ -77,6 +77,18 @@ put_string(struct qmsg *m, struct str s)
 	return at;
 }
 
+static enum rcpt_state
+first_state(const struct envelope_rcpt *er)
+{
+	switch (er->expanded) {
+	case EXPANDED_LIST:
+		return RCPT_TELL;
+	case EXPANDED_ALIAS:
+		return RCPT_TELL_EXPANDED;
+	}
+	return RCPT_WAITING;
+}
+
 static int
 rcpt_init(struct queue *q, struct qmsg *m, struct qrcpt *r, const struct envelope_rcpt *er)
 {
@@ -87,6 +99,7 @@ rcpt_init(struct queue *q, struct qmsg *m, struct qrcpt *r, const struct envelop
 		.volume = er->volume,
 		.slot = (uint16_t)er->slot,
 		.route = (uint8_t)er->route,
+		.state = (uint8_t)first_state(er),
 		.notify = (uint8_t)er->notify,
 		.flags = er->sender.n ? RCPT_OWN_SENDER : 0,
 		.address_n = (uint16_t)address.n,

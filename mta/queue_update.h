@@ -26,13 +26,15 @@ enum rcpt_state {
 	RCPT_DROPPED = 6,   /* failed, and nobody is to be told */
 	RCPT_TELL = 7,      /* delivered; a success notification is owed: open */
 	RCPT_TELL_RELAYED = 8, /* the same, taken by a next hop that tells nobody: open */
+	RCPT_TELL_EXPANDED = 9, /* the members got it as recipients of their own: open */
 	RCPT_STATES
 };
 
 static inline bool
 rcpt_is_open(enum rcpt_state s)
 {
-	return s == RCPT_WAITING || s == RCPT_FAILED || s == RCPT_TELL || s == RCPT_TELL_RELAYED;
+	return s == RCPT_WAITING || s == RCPT_FAILED || s == RCPT_TELL || s == RCPT_TELL_RELAYED ||
+	    s == RCPT_TELL_EXPANDED;
 }
 
 /* Open, and only a notification is still to be sent. */

@@ -228,6 +228,8 @@ void pipe_send(struct qjob *j, const struct mail *mail);
 void bounce_start(struct qjob *j);
 /* Whether the message's sender can be told. */
 bool bounce_has_sender(const struct qmsg *m);
+/* Whether the sender is to be told that this one takes long. */
+bool bounce_wants_delay(const struct qrcpt *r);
 
 /* ---- queue_expire.c: messages that take too long ---- */
 void expire_start(void);

@@ -31,14 +31,40 @@ without_success(uint32_t notify)
 	return notify && !rest ? NOTIFY_NEVER : rest;
 }
 
+/* How many of them keep the message's sender. */
+static size_t
+n_plain(const struct resolve_answer *who)
+{
+	size_t n = 0;
+
+	if (who->kind != RESOLVE_LIST)
+		return 1;
+	for (size_t i = 0; i < who->n_targets; i++)
+		n += !who->targets[i].sender.n;
+	return n;
+}
+
+static void
+add_expanded(struct envelope *e, struct str original, const struct envelope_rcpt *said, bool list)
+{
+	e->rcpts[e->n_rcpts++] = (struct envelope_rcpt){
+		.route = ROUTE_LOCAL,
+		.address = original,
+		.original = original,
+		.orcpt = said->orcpt,
+		.notify = said->notify,
+		.expanded = list ? EXPANDED_LIST : EXPANDED_ALIAS,
+	};
+}
+
 int
 accept_rcpt(struct envelope *e, size_t *cap, const struct resolve_answer *who,
     struct str original, const struct envelope_rcpt *said, struct arena *a)
 {
-	size_t n = resolve_deliveries(who);
-	bool first = true;
+	size_t n = resolve_deliveries(who), plain = n_plain(who);
+	bool success = said->notify & NOTIFY_SUCCESS && !(said->notify & NOTIFY_NEVER);
 
-	if (make_room(e, cap, n, a) < 0)
+	if (make_room(e, cap, n + 1, a) < 0)
 		return -ENOMEM;
 	for (size_t i = 0; i < n; i++) {
 		struct envelope_rcpt *r = &e->rcpts[e->n_rcpts++];
@@ -49,8 +75,9 @@ accept_rcpt(struct envelope *e, size_t *cap, const struct resolve_answer *who,
 		if (r->sender.n)
 			continue;
 		r->orcpt = said->orcpt;
-		r->notify = first ? said->notify : without_success(said->notify);
-		first = false;
+		r->notify = plain > 1 ? without_success(said->notify) : said->notify;
 	}
+	if (n && plain != 1 && success && e->sender.n)
+		add_expanded(e, original, said, !plain);
 	return 0;
 }

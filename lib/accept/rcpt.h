@@ -11,7 +11,9 @@
  * from those of the next address (its pointer is the address's own).
  *
  * Of what the client asked for, RFC 3461 section 5.2.7: a copy with a sender of its own
- * gets nothing; the first of the others gets all, the rest all but SUCCESS.
+ * gets nothing. When one other is left it gets all; when there are several they get all but
+ * SUCCESS. Who asked for SUCCESS is told "expanded" then, and "delivered" when all copies
+ * have senders of their own: a recipient is added for that (EXPANDED_*).
  *
  * 0 or -ENOMEM (e is as it was).
  */

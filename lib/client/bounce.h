@@ -2,7 +2,7 @@
  * bounced as queued sees it: tells the sender of a message what became of some of
  * its recipients (RFC 3461, 3464). One frame is one event of one message; the
  * answer comes when the notification is durable in the spool, and only then may
- * queued record the recipients as final. The same (spool_id, event, kind) asked again is
+ * queued record the recipients as final. The same (spool_id, event, kind, sender) asked again is
  * answered again and sent once, since it is the deduplication key at submitd.
  *
  * queued decides who is to be told of what (NOTIFY); bounced decides what is said.

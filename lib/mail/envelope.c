@@ -57,6 +57,7 @@ static const struct row rcpt_rows[] = {
 	ROW(10, K_STR, envelope_rcpt, detail),
 	ROW(11, K_U64, envelope_rcpt, quota),
 	ROW(12, K_STR, envelope_rcpt, sender),
+	ROW(13, K_U32, envelope_rcpt, expanded),
 };
 
 _Static_assert(sizeof(enum rcpt_route) == sizeof(uint32_t), "route is read as an integer");

@@ -31,8 +31,13 @@ struct envelope_rcpt {
 	struct str detail;       /* the part after the delimiter of user+detail */
 	struct str sender;       /* this copy's envelope sender (owner-, SRS); empty: the message's.
 	                          * Never for the null sender */
+	uint32_t expanded;       /* EXPANDED_*: nothing is delivered to it any more */
 	struct str extra;        /* unknown fields, TLV */
 };
+/* The members of this list or alias have the message as recipients of their own; what is left
+ * is to tell the sender, who asked for it (RFC 3461 section 5.2.7). The route is ROUTE_LOCAL,
+ * without an account. */
+enum { EXPANDED_LIST = 1 /* "delivered" */, EXPANDED_ALIAS = 2 /* "expanded" */ };
 enum { NOTIFY_NEVER = 1, NOTIFY_SUCCESS = 2, NOTIFY_FAILURE = 4, NOTIFY_DELAY = 8 };
 
 struct envelope {
