@@ -272,6 +272,7 @@ stop(struct service *s)
 
 static const struct msg_handler handlers[] = {
 	{ MSG_AUTH_RESOLVE, "resolve", authd_resolve, 0 },
+	{ MSG_AUTH_REWRITE, "rewrite", authd_rewrite, 0 },
 	{ MSG_AUTH_LOGIN, "login", authd_login, 0 },
 	{ MSG_AUTH_RENEW, "renew", handle_renew, 0 },
 	{ MSG_AUTH_ACCOUNT, "account", handle_account, 0 },

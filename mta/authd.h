@@ -28,6 +28,7 @@ extern struct authd authd;
 
 /* Handlers of messages. */
 void authd_resolve(struct peer *p, struct frame *f);
+void authd_rewrite(struct peer *p, struct frame *f);
 void authd_login(struct peer *p, struct frame *f);
 void authd_admin(struct peer *p, struct frame *f);
 

@@ -27,7 +27,7 @@
 #include "lib/client/table.h"
 #include "lib/proc/metrics.h"
 #include "mta/authd.h"
-#include "mta/route.h"
+#include "mta/rewrite.h"
 
 #define LOOK_MS 1000
 #define ARENA_BYTES (8u << 20)
@@ -43,6 +43,8 @@ static struct metric loops = METRIC_COUNTER("route_loops_total", NULL,
     "Addresses that led back to themselves or over too many aliases");
 static struct metric waiting = METRIC_GAUGE("route_waiting", NULL,
     "Addresses that wait for an answer of tabled");
+static struct metric rewritten = METRIC_COUNTER("route_rewrites_total", NULL,
+    "Addresses that became others by canonical, generic or masquerading, or got copies");
 static struct metric bad_tables = METRIC_COUNTER("route_table_errors_total", NULL,
     "Tables that could not be read, or had mistakes");
 
@@ -301,6 +303,51 @@ authd_resolve(struct peer *p, struct frame *f)
 	}
 	finish(p, f, &q, code, &ans);
 	table_answers_free(&answers);
+}
+
+static int
+rewrite_all(struct router *r, const struct rewrite_ask *v, size_t n, struct str *ret)
+{
+	for (size_t i = 0; i < n; i++) {
+		int code = rewrite_address(r, &v[i], state.arena, &ret[i]);
+
+		if (code < 0)
+			return code;
+		if (!code)
+			ret[i] = STR_NULL;
+		metric_add(&rewritten, code);
+	}
+	return 0;
+}
+
+void
+authd_rewrite(struct peer *p, struct frame *f)
+{
+	static struct rewrite_ask asks[REWRITE_ASKS_MAX];
+	static struct str texts[REWRITE_ASKS_MAX];
+	struct router *r = &state.router;
+	struct buf b = { .max = WIRE_MAX - WIRE_HEAD };
+	size_t n;
+	int code = rewrite_request_get(f->body, asks, &n);
+
+	r->why.text[0] = '\0';
+	r->lookups = 0;
+	tables_use(r->tables, NULL);
+	if (!code)
+		code = rewrite_all(r, asks, n, texts);
+	metric_add(&lookups, r->lookups);
+	if (!code) {
+		rewrite_answer_put(&b, texts, n);
+		code = b.over ? -E2BIG : 0;
+	}
+	if (code) {
+		metric_add(&failures, 1);
+		authd_answer_failed(p, f, code == -ENOENT ? -EIO : code, r->why.text);
+	} else {
+		chan_answer(p, f->id, f->type, &b, -1);
+	}
+	buf_done(&b);
+	arena_reset(state.arena);
 }
 
 /* ---- the tables ---- */

@@ -102,6 +102,14 @@ int import_map(struct import *m, struct str spec, bool aliases, struct import_ma
 /* ---- import_rules.c ---- */
 int import_rules(struct import *m, struct err *e);
 
+/* Appends `KEY TABLE, ...` of the maps that a parameter lists, and their table blocks to the
+ * configuration. setting: "route.transports"; more: one more table, or NULL. */
+void import_maps(struct import *m, const char *param, const char *setting, struct buf *route,
+    bool aliases, const char *more);
+
+/* ---- import_rewrite.c: canonical, generic and checks ---- */
+void import_rewriting(struct import *m, struct err *e);
+
 /* Appends a table's text to OUT/tables/NAME; its name in *ret. */
 int import_table(struct import *m, const char *name, struct str text, struct err *e);
 

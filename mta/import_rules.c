@@ -255,11 +255,11 @@ put_table(struct import *m, const char *param, struct str spec, const struct imp
 	return name;
 }
 
-/* `KEY TABLE, ...` of the maps that a parameter lists. */
-static void
-put_maps(struct import *m, const char *param, const char *key, struct buf *route, bool aliases,
+void
+import_maps(struct import *m, const char *param, const char *setting, struct buf *route, bool aliases,
     const char *more)
 {
+	const char *key = strchr(setting, '.') + 1;
 	struct str list = import_get(m, NULL, param), w;
 	struct import_map map;
 	struct err e = { 0 };
@@ -275,8 +275,8 @@ put_maps(struct import *m, const char *param, const char *key, struct buf *route
 		if (!(name = put_table(m, param, w, &map, &e)))
 			continue;
 		buf_printf(route, "%s%s", n++ ? ", " : arena_printf(m->arena, "\t%s ", key).p, name);
-		import_say(m, param, IMPORT_CARRIED, "%.*s is table %s (%zu rows), route.%s", STR_ARG(w), name,
-		    map.n, key);
+		import_say(m, param, IMPORT_CARRIED, "%.*s is table %s (%zu rows), %s", STR_ARG(w), name, map.n,
+		    setting);
 	}
 	if (more)
 		buf_printf(route, "%s%s", n++ ? ", " : arena_printf(m->arena, "\t%s ", key).p, more);
@@ -482,6 +482,18 @@ put_relay_domains(struct import *m, struct buf *route)
 	import_say(m, "relay_domains", IMPORT_CARRIED, "%zu domains and those below them", relays.n);
 }
 
+static void
+put_always_bcc(struct import *m, struct buf *route)
+{
+	struct str to = import_get(m, NULL, "always_bcc"), origin = import_get(m, NULL, "myorigin");
+
+	if (!to.n)
+		return;
+	buf_printf(route, "\talways-bcc %.*s%s%.*s\n", STR_ARG(to), str_chr(to, '@') < 0 ? "@" : "",
+	    STR_ARG(str_chr(to, '@') < 0 ? origin : STR("")));
+	import_say(m, "always_bcc", IMPORT_CARRIED, "route.always-bcc");
+}
+
 static int
 put_routes(struct import *m, struct err *e)
 {
@@ -495,15 +507,14 @@ put_routes(struct import *m, struct err *e)
 	classes = put_class_transports(m, e);
 	put_relay_host(m, &route);
 	put_names(&route, "\talias-domains", &local);
-	put_maps(m, "alias_maps", "aliases", &route, true, NULL);
-	put_maps(m, "virtual_alias_maps", "virtual-aliases", &route, false, names);
-	put_maps(m, "transport_maps", "transports", &route, false, classes);
-	put_maps(m, "relay_recipient_maps", "relay-recipients", &route, false, NULL);
-	put_maps(m, "sender_dependent_relayhost_maps", "sender-relays", &route, false, NULL);
-	if (import_get(m, NULL, "always_bcc").n) {
-		buf_printf(&route, "\talways-bcc %.*s\n", STR_ARG(import_get(m, NULL, "always_bcc")));
-		import_say(m, "always_bcc", IMPORT_CARRIED, "route.always-bcc");
-	}
+	import_maps(m, "alias_maps", "route.aliases", &route, true, NULL);
+	import_maps(m, "virtual_alias_maps", "route.virtual-aliases", &route, false, names);
+	import_maps(m, "transport_maps", "route.transports", &route, false, classes);
+	import_maps(m, "relay_recipient_maps", "route.relay-recipients", &route, false, NULL);
+	import_maps(m, "sender_dependent_relayhost_maps", "route.sender-relays", &route, false, NULL);
+	import_maps(m, "sender_bcc_maps", "route.sender-bcc", &route, false, NULL);
+	import_maps(m, "recipient_bcc_maps", "route.recipient-bcc", &route, false, NULL);
+	put_always_bcc(m, &route);
 	if (route.n)
 		buf_printf(&m->conf, "route {\n%.*s}\n", STR_ARG(buf_view(&route)));
 	buf_done(&route);
@@ -610,6 +621,7 @@ static const struct value_rule {
 	{ "hopcount_limit", "smtp", "hop-limit", U_NUMBER, NULL },
 	{ "smtpd_timeout", "smtp", "timeout", U_TIME, NULL },
 	{ "header_size_limit", "smtp", "header-size-limit", U_BYTES, NULL },
+	{ "body_checks_size_limit", "checks", "body-limit", U_BYTES, "unlimited" },
 	{ "maximal_queue_lifetime", "spool", "queue-lifetime", U_TIME, NULL },
 	{ "minimal_backoff_time", "spool", "retry-min", U_TIME, NULL },
 	{ "maximal_backoff_time", "spool", "retry-max", U_TIME, NULL },
@@ -1071,6 +1083,7 @@ import_rules(struct import *m, struct err *e)
 	rc = put_routes(m, e);
 	if (rc)
 		return rc;
+	import_rewriting(m, e);
 	put_accounts(m, e);
 	put_words(m);
 	put_rest(m);

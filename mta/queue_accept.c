@@ -388,7 +388,7 @@ take_message(const struct take *t)
 		m->large = t->large->file;
 		m->large_crc = t->large->crc;
 	}
-	if (queued.hold_new)
+	if (queued.hold_new || t->env->flags & ENV_HELD)
 		m->flags |= MSG_HELD;
 	rc = key_begin(t->env, m->id);
 	if (!rc)

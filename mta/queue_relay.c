@@ -135,12 +135,14 @@ fill(const struct relaying *s, const uint32_t *v, uint32_t n, struct arena *a,
 {
 	const struct qmsg *m = s->m;
 	const struct hop *h = m->rcpts[v[0]].hop;
+	const struct envelope *e = &s->env;
 	struct str own = in_envelope(s, v[0])->sender;
+	bool leaves = !str_istarts(h->next_hop, STR("lmtp:"));
 
 	*req = (struct relay_request){
 		.spool_id = m->id,
 		.arrived_us = m->arrived_us,
-		.sender = own.n ? own : qmsg_sender(m),
+		.sender = own.n ? own : leaves && e->generic_sender.n ? e->generic_sender : qmsg_sender(m),
 		.trace = qmsg_trace(m),
 		.envid = own.n ? STR_NULL : s->env.envid, /* RFC 3461 section 5.2.7.1 */
 		.ret = own.n ? 0 : s->env.ret,
@@ -152,13 +154,15 @@ fill(const struct relaying *s, const uint32_t *v, uint32_t n, struct arena *a,
 		.domain = h->domain.n ? h->domain :
 		    arena_lower(a, queue_domain_of(qrcpt_address(m, &m->rcpts[v[0]]))),
 		.credential = credential(h->next_hop),
+		.edits = leaves ? e->generic_header : STR_NULL,
 		.size = m->size,
 		.content = s->mail->fd < 0 ? s->mail->bytes : STR_NULL,
 		.rcpts = ARENA_ARRAY(a, struct relay_rcpt, n),
 	};
 	for (uint32_t i = 0; req->rcpts && i < n; i++)
 		req->rcpts[req->n_rcpts++] = (struct relay_rcpt){
-			.address = qrcpt_address(m, &m->rcpts[v[i]]),
+			.address = leaves && in_envelope(s, v[i])->generic.n ? in_envelope(s, v[i])->generic :
+			    qrcpt_address(m, &m->rcpts[v[i]]),
 			.orcpt = in_envelope(s, v[i])->orcpt,
 			.notify = m->rcpts[v[i]].notify,
 		};

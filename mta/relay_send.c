@@ -20,6 +20,7 @@
 
 #include "lib/base/clock.h"
 #include "lib/base/text.h"
+#include "lib/mail/edits.h"
 #include "lib/mail/esmtp.h"
 #include "mta/relayd.h"
 
@@ -33,6 +34,7 @@ struct tx {
 	struct arena *a;
 	struct relay_result *results;
 	struct fault *f;
+	struct str head;      /* what stands before content: a header section made for the next hop */
 	struct str content;
 	unsigned *index;      /* of the recipients of this transaction */
 	unsigned n;
@@ -128,12 +130,18 @@ header_of(struct str content)
 	return end < 0 ? content : str_head(content, (size_t)end);
 }
 
+static size_t
+total(const struct tx *t)
+{
+	return t->head.n + t->content.n;
+}
+
 static enum fault_kind
 check_utf8(struct tx *t)
 {
 	const struct relay_request *q = t->q;
 	bool needed = q->flags & ENV_SMTPUTF8 &&
-	    (!is_ascii_envelope(q) || !ascii_only(header_of(t->content)));
+	    (!is_ascii_envelope(q) || !ascii_only(header_of(t->head.n ? t->head : t->content)));
 
 	t->utf8 = needed || (q->flags & ENV_SMTPUTF8 && t->c->caps & CAP_SMTPUTF8);
 	if (!needed || t->c->caps & CAP_SMTPUTF8)
@@ -154,7 +162,7 @@ check_body(struct tx *t)
 			return FAULT_NONE;
 	} else if (t->q->body == 1 || t->utf8) {
 		t->body = caps & CAP_8BITMIME ? " BODY=8BITMIME" : "";
-		if (caps & CAP_8BITMIME || ascii_only(t->content))
+		if (caps & CAP_8BITMIME || (ascii_only(t->head) && ascii_only(t->content)))
 			return FAULT_NONE;
 	} else {
 		return FAULT_NONE;
@@ -169,9 +177,9 @@ check_message(struct tx *t)
 {
 	const struct relay_conn *c = t->c;
 
-	if (c->caps & CAP_SIZE && c->size_limit && t->content.n > c->size_limit)
+	if (c->caps & CAP_SIZE && c->size_limit && total(t) > c->size_limit)
 		return fault_set(t->f, FAULT_MESSAGE, t->a, 552, "5.3.4",
-		    "the message has %zu bytes, and %s takes no more than %llu", t->content.n, c->host,
+		    "the message has %zu bytes, and %s takes no more than %llu", total(t), c->host,
 		    (unsigned long long)c->size_limit);
 	if (t->q->flags & ENV_REQUIRETLS && !(c->caps & CAP_REQUIRETLS && c->verified))
 		return fault_set(t->f, FAULT_HOST, t->a, 550, "5.7.30",
@@ -179,7 +187,7 @@ check_message(struct tx *t)
 	if (check_utf8(t) || check_body(t))
 		return t->f->kind;
 	t->bdat = c->caps & CAP_CHUNKING;
-	t->at_once = t->bdat && c->caps & CAP_PIPELINING && t->content.n <= BDAT_AT_ONCE;
+	t->at_once = t->bdat && c->caps & CAP_PIPELINING && total(t) <= BDAT_AT_ONCE;
 	return FAULT_NONE;
 }
 
@@ -210,7 +218,7 @@ put_mail_parameters(struct tx *t, struct buf *b)
 	unsigned caps = t->c->caps;
 
 	if (caps & CAP_SIZE)
-		buf_printf(b, " SIZE=%zu", t->content.n);
+		buf_printf(b, " SIZE=%zu", total(t));
 	buf_puts(b, t->body);
 	if (t->utf8)
 		buf_puts(b, " SMTPUTF8");
@@ -346,12 +354,11 @@ put_pieces(struct tx *t, struct str s)
 	}
 }
 
-/* The content with its dots doubled, and the final dot (RFC 5321 section 4.5.2). */
+/* A text that begins with a line, with its dots doubled (RFC 5321 section 4.5.2). */
 static void
-put_dotted(struct tx *t)
+put_stuffed(struct tx *t, struct str rest)
 {
 	struct stream *s = t->c->s;
-	struct str rest = t->content;
 
 	if (rest.n && rest.p[0] == '.')
 		stream_put(s, ".", 1);
@@ -363,13 +370,22 @@ put_dotted(struct tx *t)
 		if (rest.n)
 			stream_put(s, ".", 1);
 	}
-	stream_puts(s, str_ends(t->content, STR("\r\n")) || !t->content.n ? ".\r\n" : "\r\n.\r\n");
+}
+
+/* The message and the final dot. */
+static void
+put_dotted(struct tx *t)
+{
+	put_stuffed(t, t->head);
+	put_stuffed(t, t->content);
+	stream_puts(t->c->s, str_ends(t->content, STR("\r\n")) || !t->content.n ? ".\r\n" : "\r\n.\r\n");
 }
 
 static void
 put_bdat(struct tx *t)
 {
-	stream_printf(t->c->s, "BDAT %zu LAST\r\n", t->content.n);
+	stream_printf(t->c->s, "BDAT %zu LAST\r\n", total(t));
+	put_pieces(t, t->head);
 	put_pieces(t, t->content);
 }
 
@@ -622,22 +638,50 @@ map_content(struct tx *t, int fd)
 	return 0;
 }
 
+/* Takes the header section off the content and makes it what the next hop gets. */
+static int
+edit_header(struct tx *t)
+{
+	ptrdiff_t end = str_find(t->content, STR("\r\n\r\n"));
+	size_t n = end < 0 ? t->content.n : (size_t)end + 2;
+	struct buf b = { 0 };
+	struct edits e;
+	int r = edits_get(t->q->edits, t->a, &e);
+
+	if (!r && edits_end(&e) > n)
+		r = -EINVAL;
+	if (!r)
+		r = edits_apply(&e, str_head(t->content, n), &b);
+	if (!r) {
+		t->head = arena_dup(t->a, buf_view(&b));
+		t->content = str_skip(t->content, n);
+		r = t->head.p ? 0 : -ENOMEM;
+	}
+	buf_done(&b);
+	return r;
+}
+
 enum fault_kind
 relay_send(struct relay_conn *c, const struct relay_request *q, int fd, struct arena *a,
     struct relay_result *results, struct fault *f, bool *ret_untouched)
 {
 	struct tx t = { .c = c, .q = q, .a = a, .results = results, .f = f };
+	struct str mapped;
 	enum fault_kind k;
 
 	t.index = ARENA_ARRAY(a, unsigned, q->n_rcpts);
 	t.taken = ARENA_ARRAY(a, bool, q->n_rcpts);
 	if (!t.index || !t.taken || map_content(&t, fd))
 		return fault_set(f, FAULT_MESSAGE, a, 451, "4.3.0", "the message cannot be read");
-	k = check_message(&t);
+	mapped = t.content;
+	if (q->edits.n && edit_header(&t))
+		k = fault_set(f, FAULT_MESSAGE, a, 451, "4.3.0", "the header of the message is another one");
+	else
+		k = check_message(&t);
 	if (!k)
 		k = transactions(&t);
-	if (fd >= 0 && t.content.n)
-		munmap((void *)(uintptr_t)t.content.p, t.content.n);
+	if (fd >= 0 && mapped.n)
+		munmap((void *)(uintptr_t)mapped.p, mapped.n);
 	*ret_untouched = !t.answered;
 	return k;
 }

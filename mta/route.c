@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "mta/address_list.h"
+#include "mta/rewrite.h"
 
 #define INCLUDE_MAX (1u << 20)
 #define STEPS_MAX 20000   /* expansions for one recipient, whatever the limits say */
@@ -19,6 +20,7 @@ struct hop {
 	const struct hop *up;
 	struct str address;       /* "local@domain" as written */
 	struct mailname name;
+	bool known;               /* the names below are set */
 	bool named;               /* name is set; else an address that only others know */
 	char key[DIRECTORY_NAME_MAX + 1]; /* local@domain in lower case, unquoted */
 	size_t base;              /* bytes of the local part before the delimiter; 0: no detail */
@@ -38,6 +40,7 @@ struct routing {
 	unsigned steps;
 	bool by_sender;
 	bool pending;               /* something must be asked of tabled first */
+	bool open;                  /* of the address as it was asked about */
 	enum resolve_kind nobody;   /* why there is no target */
 	struct transport refused;   /* kind TRANSPORT_REFUSE when one was met */
 };
@@ -52,8 +55,8 @@ fail(struct routing *rt, int code, const char *what, struct str about)
 
 /* ---- names ---- */
 
-static size_t
-base_length(const struct settings *s, const char *local)
+size_t
+route_base_length(const struct settings *s, const char *local)
 {
 	for (size_t i = 1; local[0] && local[i]; i++)
 		if (str_chr(s->recipient_delimiter, local[i]) >= 0)
@@ -81,6 +84,15 @@ has_aliases(const struct routing *rt, const struct hop *h)
 	return h->ours && (!d->n || !h->name.domain[0] || in_names(d, h->name.domain));
 }
 
+int
+route_has_aliases(const struct router *r, const char *domain)
+{
+	const struct conf_names *d = &r->settings->alias_domains;
+	int code = directory_is_local(r->directory, domain);
+
+	return code <= 0 ? code : !d->n || in_names(d, domain);
+}
+
 static bool
 is_relayed(const struct routing *rt, const struct hop *h)
 {
@@ -94,9 +106,10 @@ hop_name(struct routing *rt, struct hop *h)
 	int r;
 
 	h->named = !mailname_parse(h->address, &h->name);
+	h->known = true;
 	if (!h->named)
 		return 0;
-	h->base = base_length(rt->r->settings, h->name.local);
+	h->base = route_base_length(rt->r->settings, h->name.local);
 	snprintf(h->key, sizeof h->key, "%s%s%s", h->name.local, h->name.domain[0] ? "@" : "",
 	    h->name.domain);
 	r = h->name.domain[0] ? directory_is_local(rt->r->directory, h->name.domain) : 1;
@@ -121,27 +134,42 @@ taken(const struct hop *h, enum step step)
 /* Asks the tables in turn. whole: the key is all of an address. 1 and *ret, *ret_from
  * (may be NULL); 0; negative. */
 static int
-look(struct routing *rt, const struct conf_names *names, struct str key, bool whole, struct str *ret,
-    struct table **ret_from)
+ask_tables(struct router *r, const struct conf_names *names, struct str key, bool whole,
+    struct arena *a, struct str *ret, struct table **ret_from)
 {
 	for (size_t i = 0; i < names->n; i++) {
-		struct table *t = tables_get(rt->r->tables, names->v[i]);
-		int r;
+		struct table *t = tables_get(r->tables, names->v[i]);
+		int code;
 
 		if (t && table_whole(t) && !whole)
 			continue;
-		rt->r->lookups++;
-		r = t ? table_find(t, key, rt->a, ret) : -ENOENT;
-		if (r == -EINPROGRESS)
-			return r;
-		if (r < 0)
-			return fail(rt, r == -ENOENT ? -EIO : r, "no answer from table", names->v[i]);
-		if (r && ret_from)
+		r->lookups++;
+		code = t ? table_find(t, key, a, ret) : -ENOENT;
+		if (code == -EINPROGRESS)
+			return code;
+		if (code < 0)
+			return err_set(&r->why, code == -ENOENT ? -EIO : code, "no answer from table: %.*s",
+			    STR_ARG(str_head(names->v[i], 200)));
+		if (code && ret_from)
 			*ret_from = t;
-		if (r)
+		if (code)
 			return 1;
 	}
 	return 0;
+}
+
+int
+route_look(struct router *r, const struct conf_names *names, struct str key, bool whole,
+    struct arena *a, struct str *ret)
+{
+	return ask_tables(r, names, key, whole, a, ret, NULL);
+}
+
+static int
+look(struct routing *rt, const struct conf_names *names, struct str key, bool whole, struct str *ret,
+    struct table **ret_from)
+{
+	return ask_tables(rt->r, names, key, whole, rt->a, ret, ret_from);
 }
 
 /* The address, then without its detail. *ret_base: found without. */
@@ -693,7 +721,7 @@ static int (*const steps[])(struct routing *rt, struct hop *h) = {
 static int
 route_hop(struct routing *rt, struct hop *h)
 {
-	int r = hop_name(rt, h);
+	int r = h->known ? 0 : hop_name(rt, h);
 
 	if (r)
 		return r;
@@ -747,8 +775,7 @@ answer(const struct routing *rt, const struct hop *top, struct resolve_answer *r
 {
 	const struct resolve_target *t = rt->v;
 
-	*ret = (struct resolve_answer){ .open = top->ours || (top->named && is_relayed(rt, top)),
-		.by_sender = rt->by_sender };
+	*ret = (struct resolve_answer){ .open = rt->open, .by_sender = rt->by_sender };
 	if (!rt->n || rt->refused.smtp == 451) {
 		no_targets(rt, ret);
 	} else if (rt->n == 1 && !t->sender.n &&
@@ -759,6 +786,26 @@ answer(const struct routing *rt, const struct hop *top, struct resolve_answer *r
 		ret->targets = rt->v;
 		ret->n_targets = rt->n;
 	}
+}
+
+/* The address as it is known within the house. Who may send to it is decided by the
+ * address that was said. A return path of ours names no user. */
+static int
+canonical(struct routing *rt, struct hop *top)
+{
+	const struct rewrite_ask ask = { REWRITE_RCPT, top->address };
+	ptrdiff_t at = str_rchr(top->address, '@');
+	struct str address;
+	int r;
+
+	rt->open = top->ours || (top->named && is_relayed(rt, top));
+	if (!rewrite_wanted(rt->r->settings, REWRITE_RCPT) || !top->named || at < 0 ||
+	    (top->ours && srs_is(str_head(top->address, (size_t)at))))
+		return 0;
+	r = rewrite_address(rt->r, &ask, rt->a, &address);
+	if (r > 0)
+		*top = (struct hop){ .address = address };
+	return r < 0 ? r : 0;
 }
 
 /* Past all aliases: the account, or that there is none. */
@@ -797,7 +844,11 @@ route_resolve(struct router *r, const struct resolve_request *q, struct arena *a
 	r->loop = false;
 	if (q->whose)
 		return whose(&rt, &top, ret);
-	code = route_hop(&rt, &top);
+	code = hop_name(&rt, &top);
+	if (!code)
+		code = canonical(&rt, &top);
+	if (!code)
+		code = route_hop(&rt, &top);
 	if (!code && rt.pending)
 		code = -EINPROGRESS;
 	if (code == -E2BIG && rt.refused.kind)

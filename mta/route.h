@@ -2,6 +2,7 @@
  * Where mail for an address goes: the router of authd. It walks from the address
  * over aliases and forwarding to accounts, other servers, commands and files.
  *
+ *	canonical (rewrite.h)     -> the address as the house knows it
  *	return path of ours (SRS) -> the sender that it stands for
  *	virtual aliases           -> other addresses
  *	transports                -> a next hop, a command, a refusal
@@ -36,6 +37,15 @@ struct router {
  * other negative: nobody can say now. */
 int route_resolve(struct router *r, const struct resolve_request *q, struct arena *a,
     struct resolve_answer *ret);
+
+/* For rewrite.c. Asks the tables in turn; whole: the key is all of an address. 1 and *ret
+ * (in a), 0, negative and r->why. */
+int route_look(struct router *r, const struct conf_names *names, struct str key, bool whole,
+    struct arena *a, struct str *ret);
+/* Bytes of the local part before the delimiter; 0: there is none. */
+size_t route_base_length(const struct settings *s, const char *local);
+/* Whether names of this domain are looked up by their local part alone: 1, 0, negative. */
+int route_has_aliases(const struct router *r, const char *domain);
 
 /* What a transports table says. */
 enum transport_kind {

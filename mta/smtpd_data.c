@@ -20,6 +20,8 @@ static struct metric accepted_bytes = METRIC_COUNTER("smtp_message_bytes_total",
 static struct metric accept_time = METRIC_HISTOGRAM("smtp_accept_seconds", NULL,
     "Time from the end of a message to its answer");
 
+#define DISCARDED 250 /* a verdict: taken and thrown away */
+
 /* ---- answers ---- */
 
 static bool
@@ -83,8 +85,10 @@ say_refusal(struct smtp *s, const struct accept_verdict *v)
 	const struct envelope *e = &s->txn->env;
 	size_t i = 0;
 
-	metric_add(v->smtp < 500 ? &deferred : &rejected, 1);
-	smtp_refused(s, v->smtp, v->enhanced, s->txn->env.sender, v->text);
+	if (v->smtp != DISCARDED) {
+		metric_add(v->smtp < 500 ? &deferred : &rejected, 1);
+		smtp_refused(s, v->smtp, v->enhanced, s->txn->env.sender, v->text);
+	}
 	do {
 		smtp_reply(s, v->smtp, v->enhanced, "%s", v->text);
 		i = smtp_is_lmtp(s) ? next_said(e, i) : e->n_rcpts;
@@ -258,7 +262,7 @@ say_chunk(struct smtp *s, uint64_t size)
 	struct smtp_txn *txn = s->txn;
 	const struct accept_verdict v = txn->text->refused;
 
-	if (!v.smtp) {
+	if (!v.smtp || v.smtp == DISCARDED) {
 		smtp_reply(s, 250, "2.0.0", "%llu octets received", (unsigned long long)size);
 		return;
 	}

@@ -7,6 +7,7 @@
 
 #include "lib/accept/rcpt.h"
 #include "lib/base/text.h"
+#include "lib/client/rewrite.h"
 #include "mta/smtpd_cache.h"
 
 /* Cuts "FROM:" or "TO:" and the blanks that clients put behind it. */
@@ -52,6 +53,24 @@ sender_allowed(struct smtp *s, struct str sender, struct arena *a)
 	else
 		return true;
 	return false;
+}
+
+/* The sender as the house knows it. */
+static bool
+sender_rewritten(struct smtp *s, struct str *sender, struct arena *a)
+{
+	const struct rewrite_ask ask = { REWRITE_SENDER, *sender };
+	struct str becomes;
+
+	if (!sender->n || !rewrite_wanted(smtp_settings(), REWRITE_SENDER))
+		return true;
+	if (auth_rewrite(&ask, 1, a, &becomes)) {
+		smtp_refuse(s, 451, "4.3.0", *sender, "Sender cannot be looked up now");
+		return false;
+	}
+	if (becomes.p)
+		*sender = becomes;
+	return true;
 }
 
 /* The reasons that forbid a transaction before its address is looked at. */
@@ -125,7 +144,8 @@ cmd_mail(struct smtp *s, struct str arg)
 		smtp_refuse(s, 553, "5.6.7", from.text, "Address needs SMTPUTF8");
 		code = -EILSEQ;
 	}
-	if (code < 0 || !sender_allowed(s, from.text, t->arena)) {
+	if (code < 0 || !sender_allowed(s, from.text, t->arena) ||
+	    !sender_rewritten(s, &from.text, t->arena)) {
 		smtp_txn_end(s);
 		return;
 	}

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "lib/base/clock.h"
+#include "mta/accept_log.h"
 
 #define BUFFER_FIRST (32u << 10)
 #define BUFFER_MAX (256u << 10)  /* a header section beyond it is let grow to its own limit */
@@ -149,7 +150,8 @@ request(struct smtp_text *t, struct str content, char with[static 16])
 	struct smtp *s = t->smtp;
 	const struct tls_info *tls = stream_tls(s->io);
 	struct accept_request r = { .settings = smtp_settings(), .env = &s->txn->env,
-		.content = content, .with = with, .host = str_c(s->host),
+		.content = content, .with = with, .host = str_c(s->host), .note = accept_log,
+		.ours = smtp_may_relay(s),
 		.hello = s->txn->hello, .client_ip = s->txn->client_ip,
 		.submitted = s->listen->proto == CONF_SUBMISSION };
 

@@ -30,11 +30,13 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "lib/client/auth.h"
+#include "lib/client/rewrite.h"
 #include "lib/client/store.h"
 #include "lib/client/submit.h"
 #include "lib/mail/path.h"
 #include "lib/proc/metrics.h"
 #include "lib/proc/service.h"
+#include "mta/accept_log.h"
 #include "mta/dotscan.h"
 
 #define ARENA_MAX (8u << 20)
@@ -241,6 +243,22 @@ parse_address(struct submission *s, struct str address, unsigned smtp, struct st
 	return true;
 }
 
+/* As the house knows the sender; what was accepted once already has it so. */
+static bool
+rewrite_sender(struct submission *s)
+{
+	const struct rewrite_ask ask = { REWRITE_SENDER, s->env.sender };
+	struct str becomes;
+
+	if (s->exempt || !rewrite_wanted(settings(), REWRITE_SENDER))
+		return true;
+	if (auth_rewrite(&ask, 1, s->arena, &becomes))
+		return refuse(s, 451, STR("4.3.0"), STR("The sender cannot be looked up now"));
+	if (becomes.p)
+		s->env.sender = becomes;
+	return true;
+}
+
 static bool
 step_sender(struct submission *s)
 {
@@ -254,13 +272,13 @@ step_sender(struct submission *s)
 		return false;
 	s->env.sender = from.text;
 	if (!s->ticket.account || settings()->submission_sender == CONF_SENDER_ANY)
-		return true;
+		return rewrite_sender(s);
 	code = auth_resolve(from.text, STR_NULL, s->arena, &who);
 	if (code < 0)
 		return refuse(s, 451, STR("4.3.0"), STR("The sender cannot be checked now"));
 	if (who.kind != RESOLVE_ACCOUNT || who.account != s->ticket.account)
 		return refuse_address(s, 553, STR("5.7.1"), from.text, "Sender address is not yours");
-	return true;
+	return rewrite_sender(s);
 }
 
 static bool
@@ -380,7 +398,8 @@ step_hand_over(struct submission *s)
 	struct accept_verdict verdict = { 0 };
 	struct queue_answer q = { 0 };
 	struct accept_request r = { .settings = settings(), .env = e, .content = s->content,
-		.submitted = !s->exempt };
+		.submitted = !s->exempt, .note = accept_log,
+		.ours = true };
 	int code;
 
 	e->flags |= ENV_LOCAL | (s->exempt ? ENV_EXEMPT : 0) |
@@ -392,7 +411,7 @@ step_hand_over(struct submission *s)
 	code = accept_message(&r, s->arena, &verdict, &q);
 	if (code < 0)
 		return refuse(s, 451, STR("4.3.0"), STR("The queue gave no answer, try later"));
-	if (verdict.smtp)
+	if (verdict.smtp) /* 250 when a rule throws it away */
 		return refuse(s, verdict.smtp, str_c(verdict.enhanced), str_c(verdict.text));
 	if (q.outcome != QUEUE_ACCEPTED)
 		return refuse(s, q.smtp >= 400 ? q.smtp : 451, q.enhanced, q.text);

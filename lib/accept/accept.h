@@ -1,16 +1,30 @@
 /*
- * What everything that becomes mail passes, whoever brings it: limits on the
- * header section, loop detection, trace header, fields that must not travel, what
- * submitted messages lack. There is one door into the spool: accept_message, or
+ * What everything that becomes mail passes, whoever brings it, in this order: limits on
+ * the header section and loop detection; the rules of checks (check.h); canonical
+ * addresses in the header (fields.h); trace header, fields that must not travel, what
+ * submitted messages lack; copies (copies.h); what other servers get in place of its
+ * addresses (generic), which travels beside it in the envelope. There is one door into the spool: accept_message, or
  * accept_open .. accept_close for a message that is not in memory whole.
  */
 #ifndef LIB_ACCEPT_ACCEPT_H
 #define LIB_ACCEPT_ACCEPT_H
 
 #include "lib/client/queue.h"
-#include "lib/conf/settings.h"
+#include "lib/conf/rules.h"
 
 #define ACCEPT_CUTS 24 /* fields left out of one message */
+
+/* Something that a program is to log. */
+struct accept_note {
+	enum {
+		ACCEPT_NO_COPY = 1,   /* a copy was to go to `what`, and nobody has that name */
+		ACCEPT_CHECK,         /* a rule of checks fitted: `action`, its text `what`, `line` */
+		ACCEPT_CHECK_COSTLY,  /* to find out whether a rule fits would take too long; `what`:
+		                       * the rule's text */
+	} kind;
+	enum rule_action action;
+	struct str what, line;
+};
 
 struct accept_request {
 	const struct settings *settings;
@@ -21,11 +35,13 @@ struct accept_request {
 	struct str tls;               /* "TLSv1.3 with cipher X (256 bits)", empty without */
 	struct str hello, client_ip;  /* of the session, for the trace header; not for ENV_LOCAL */
 	struct str host;              /* the client's name as a proxy knows it, or empty */
+	void (*note)(const struct accept_request *r, const struct accept_note *n);
+	bool ours;                    /* the client is one of ours: as rewrite.headers has it */
 	bool submitted;               /* RFC 6409 section 8: Date and Message-ID are added,
 	                               * Bcc, Resent-Bcc and Content-Length left out */
 };
 
-/* A refusal as SMTP says it; smtp 0: none. */
+/* A refusal as SMTP says it; smtp 0: none; 250: taken and thrown away. */
 struct accept_verdict {
 	unsigned smtp;
 	const char *enhanced, *text;
@@ -48,7 +64,7 @@ struct accept_verdict accept_check(const struct settings *s, struct str content,
 /* Whether the header section of a message that begins so ends in it. */
 bool accept_header_whole(struct str content);
 
-/* Checks, adds the trace header and what is missing, and hands the message to
+/* Checks, rewrites, adds the trace header and what is missing, and hands the message to
  * queued. 0 and *ret_verdict (refused here) or *ret (queued's answer); negative:
  * queued gave no answer. */
 int accept_message(const struct accept_request *r, struct arena *a,

@@ -14,6 +14,7 @@ enum {
 	MSG_AUTH_LOGIN = MSG_TYPE(ROLE_AUTHD, 2),
 	MSG_AUTH_RENEW = MSG_TYPE(ROLE_AUTHD, 3),
 	MSG_AUTH_ACCOUNT = MSG_TYPE(ROLE_AUTHD, 4),   /* maild: account id -> record */
+	MSG_AUTH_REWRITE = MSG_TYPE(ROLE_AUTHD, 5),   /* lib/client/rewrite.h */
 	MSG_AUTH_ADMIN = MSG_TYPE(ROLE_AUTHD, 16),    /* CLI: user and domain verbs */
 	MSG_AUTH_EV_CHANGED = MSG_TYPE(ROLE_AUTHD, 32), /* event: account changed or revoked */
 };

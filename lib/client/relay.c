@@ -5,7 +5,7 @@
 
 enum {
 	T_SPOOL_ID = 1, T_ARRIVED, T_SENDER, T_TRACE, T_ENVID, T_RET, T_BODY, T_FLAGS, T_PRIORITY,
-	T_DELIVER_BY, T_NEXT_HOP, T_DOMAIN, T_MECH, T_USER, T_SECRET, T_SIZE, T_RCPT,
+	T_DELIVER_BY, T_NEXT_HOP, T_DOMAIN, T_MECH, T_USER, T_SECRET, T_SIZE, T_RCPT, T_EDITS,
 	T_CONTENT = 100,
 };
 enum { T_R_ADDRESS = 1, T_R_ORCPT, T_R_NOTIFY };
@@ -46,6 +46,7 @@ relay_request_put(struct buf *b, const struct relay_request *r)
 	wire_opt_str(b, T_MECH, r->credential.mech);
 	wire_opt_str(b, T_USER, r->credential.user);
 	wire_opt_str(b, T_SECRET, r->credential.secret);
+	wire_opt_str(b, T_EDITS, r->edits);
 	wire_opt_u64(b, T_SIZE, r->size);
 	for (size_t i = 0; i < r->n_rcpts; i++)
 		rcpt_put(b, &r->rcpts[i]);
@@ -87,6 +88,7 @@ request_field(struct relay_request *q, const struct wire_field *f)
 	case T_MECH: q->credential.mech = f->v; break;
 	case T_USER: q->credential.user = f->v; break;
 	case T_SECRET: q->credential.secret = f->v; break;
+	case T_EDITS: q->edits = f->v; break;
 	case T_SIZE: q->size = wire_int(f); break;
 	case T_CONTENT: q->content = f->v; break;
 	}

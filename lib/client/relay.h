@@ -60,6 +60,7 @@ struct relay_request {
 	struct relay_credential credential;
 	struct relay_rcpt *rcpts;   /* 1 to RELAY_RCPTS_MAX */
 	size_t n_rcpts;
+	struct str edits;           /* of the content's header (lib/mail/edits.h): what is sent; or empty */
 	uint64_t size;
 	struct str content;         /* inline up to WIRE_INLINE, or empty with a descriptor */
 };

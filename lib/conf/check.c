@@ -250,7 +250,11 @@ check_tables(struct parser *p)
 	const struct { const char *key; const struct conf_names *names; } lists[] = {
 		{ "route.relay-recipients", &s->relay_recipients }, { "route.aliases", &s->aliases },
 		{ "route.virtual-aliases", &s->virtual_aliases }, { "route.transports", &s->transports },
-		{ "route.sender-relays", &s->sender_relays },
+		{ "route.sender-relays", &s->sender_relays }, { "route.sender-bcc", &s->sender_bcc },
+		{ "route.recipient-bcc", &s->recipient_bcc }, { "rewrite.canonical", &s->canonical },
+		{ "rewrite.sender-canonical", &s->sender_canonical },
+		{ "rewrite.recipient-canonical", &s->recipient_canonical },
+		{ "rewrite.generic", &s->generic },
 	};
 
 	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
@@ -260,6 +264,20 @@ check_tables(struct parser *p)
 				    STR_ARG(lists[i].names->v[k]));
 	for (size_t i = 0; i < s->n_tables; i++)
 		check_table(p, &s->tables[i]);
+}
+
+static void
+check_rules(struct parser *p)
+{
+	const struct settings *s = p->s;
+	const struct { const char *key; const struct conf_rules *rules; } lists[] = {
+		{ "checks.header", &s->check_header }, { "checks.mime-header", &s->check_mime_header },
+		{ "checks.nested-header", &s->check_nested_header }, { "checks.body", &s->check_body },
+	};
+
+	for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+		if (lists[i].rules->open)
+			conf_mistake(p, origin_of(p, lists[i].key), false, "an if has no endif");
 }
 
 static void
@@ -291,5 +309,6 @@ conf_finish(struct parser *p)
 	check_listeners(p);
 	check_rest(p);
 	check_tables(p);
+	check_rules(p);
 	keep_blocks(p);
 }

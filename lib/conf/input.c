@@ -11,6 +11,7 @@
 #include "lib/conf/parse_private.h"
 
 #define SECRET_MAX ((size_t)64 << 10)
+#define RULES_FILE_MAX ((size_t)1 << 20)
 
 /* All of fd into p; the count, or negative. */
 static ssize_t
@@ -131,7 +132,8 @@ conf_include(struct parser *p, const struct conf_origin *at, struct str pattern)
 }
 
 bool
-conf_from_file(struct parser *p, const struct conf_origin *at, struct str path, struct str *ret)
+conf_from_file(struct parser *p, const struct conf_origin *at, struct str path, bool secret,
+    struct str *ret)
 {
 	const char *full = place(p, at, "file", path);
 	struct str text;
@@ -140,7 +142,7 @@ conf_from_file(struct parser *p, const struct conf_origin *at, struct str path, 
 
 	if (!full)
 		return false;
-	if (conf_read_file(full, SECRET_MAX, p->s->arena, &text, &mode, &e)) {
+	if (conf_read_file(full, secret ? SECRET_MAX : RULES_FILE_MAX, p->s->arena, &text, &mode, &e)) {
 		conf_mistake(p, at, false, "%s", e.text);
 		return false;
 	}
@@ -150,7 +152,7 @@ conf_from_file(struct parser *p, const struct conf_origin *at, struct str path, 
 		conf_mistake(p, at, false, "'%s' is not text", full);
 		return false;
 	}
-	if (mode & 007)
+	if (secret && mode & 007)
 		conf_mistake(p, at, true, "every user of this machine may read '%s' (chmod o= it)",
 		    full);
 	*ret = text;

@@ -169,7 +169,7 @@ unknown_key(struct parser *p, const struct scope *sc, const struct conf_token *k
 
 /* One value into *ret; false when there is none (a mistake was noted). */
 static bool
-take_value(struct parser *p, struct str *ret)
+take_value(struct parser *p, const struct conf_row *row, struct str *ret)
 {
 	struct conf_token t = p->tok;
 	struct conf_origin at = conf_here(p, &t);
@@ -185,13 +185,15 @@ take_value(struct parser *p, struct str *ret)
 		return true;
 	t = p->tok;
 	advance(p);
-	return env ? conf_from_env(p, &at, t.text, ret) : conf_from_file(p, &at, t.text, ret);
+	return env ? conf_from_env(p, &at, t.text, ret) :
+	    conf_from_file(p, &at, t.text, row->type != CONF_T_RULES, ret);
 }
 
 static bool
 is_list(const struct conf_row *row)
 {
-	return row->type == CONF_T_NETS || row->type == CONF_T_ADDRESS || conf_type_repeats(row->type);
+	return row->type == CONF_T_NETS || row->type == CONF_T_ADDRESS || row->type == CONF_T_FLAGS ||
+	    conf_type_repeats(row->type);
 }
 
 static int
@@ -226,7 +228,7 @@ setting_values(struct parser *p, struct scope *sc, const struct conf_row *row,
 			skip_statement(p);
 			return;
 		}
-		if (take_value(p, &text) && set_value(p, sc, row, text, &e))
+		if (take_value(p, row, &text) && set_value(p, sc, row, text, &e))
 			MISTAKE(p, &at, "%s", e.text);
 		again = p->tok.kind == TOK_COMMA;
 		if (again && !is_list(row)) {

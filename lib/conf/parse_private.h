@@ -56,7 +56,8 @@ int conf_read_file(const char *path, size_t max, struct arena *a, struct str *re
     unsigned *ret_mode, struct err *e);
 /* `include PATTERN`, `file PATH` and `env NAME`; at is where they stand. */
 void conf_include(struct parser *p, const struct conf_origin *at, struct str pattern);
-bool conf_from_file(struct parser *p, const struct conf_origin *at, struct str path,
+/* secret: a file that others may read gets a warning. */
+bool conf_from_file(struct parser *p, const struct conf_origin *at, struct str path, bool secret,
     struct str *ret);
 bool conf_from_env(struct parser *p, const struct conf_origin *at, struct str name,
     struct str *ret);

@@ -25,6 +25,9 @@ enum conf_dns_validate { CONF_VALIDATE_AUTO, CONF_VALIDATE_ON, CONF_VALIDATE_OFF
 enum conf_etrn { CONF_ETRN_OFF, CONF_ETRN_RELAY_CLIENTS, CONF_ETRN_ANYONE };
 /* Who is told of passwords: bits, for settings_text. */
 enum { CONF_FOR_QUEUED = 1, CONF_FOR_TABLED = 2, CONF_FOR_AUTHD = 4, CONF_FOR_ALL = 7 };
+/* Where an address stands: bits of the classes below. */
+enum { CONF_CLASS_SENDER = 1, CONF_CLASS_RCPT = 2, CONF_CLASS_HEADER_SENDER = 4, CONF_CLASS_HEADER_RCPT = 8 };
+enum conf_rewrite_headers { CONF_HEADERS_OURS, CONF_HEADERS_ALL, CONF_HEADERS_NONE };
 enum conf_submission_sender { CONF_SENDER_OWN, CONF_SENDER_ANY };
 
 /* An address range: 16 bytes (IPv4 mapped into ::ffff:0:0/96) and a prefix length. */
@@ -118,6 +121,15 @@ bool conf_table_built(enum conf_table_type type);
 struct conf_names {
 	struct str *v;
 	size_t n;
+};
+
+/* Rules of checks (lib/conf/rules.h): its lines as texts, and what they mean. */
+struct rule;
+struct conf_rules {
+	struct str *v;            /* "none" alone: nothing is checked */
+	size_t n;
+	struct rule *rules;       /* n of them, but for "none" */
+	unsigned open;            /* ifs without their endif */
 };
 
 struct settings {
@@ -271,11 +283,24 @@ struct settings {
 	struct conf_names relay_recipients, alias_domains, aliases, virtual_aliases, transports,
 	    sender_relays;
 	struct str always_bcc;             /* empty: nobody */
+	struct conf_names sender_bcc, recipient_bcc;
 	unsigned alias_expansion_limit, alias_depth_limit; /* 1000 targets, 20 steps */
 	bool propagate_extensions;
 	bool srs;
 	struct str srs_domain;             /* empty: that of the forwarding address */
 	uint64_t srs_lifetime_ms;          /* 21d */
+
+	/* rewriting of addresses */
+	struct conf_names canonical, sender_canonical, recipient_canonical, generic; /* tables */
+	unsigned canonical_classes, sender_canonical_classes, recipient_canonical_classes; /* CONF_CLASS_* */
+	struct conf_names masquerade_domains, masquerade_exceptions; /* "!example.test": left as it is */
+	unsigned masquerade_classes;
+	unsigned rewrite_headers;          /* enum conf_rewrite_headers */
+
+	/* checks of what comes in; mime and nested without any: those of header */
+	struct conf_rules check_header, check_mime_header, check_nested_header, check_body;
+	uint64_t check_body_limit;         /* 50K: of each part of a message; 0: all of it */
+	uint64_t check_time_ms;            /* 1s: of a message */
 
 	/* authd */
 	unsigned auth_threads;             /* hashing threads; 0: cores */

@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 
 #include "lib/base/text.h"
+#include "lib/conf/rules.h"
 #include "lib/conf/table.h"
 
 #define LIST_MAX 4096
@@ -422,6 +423,38 @@ choice_put(struct buf *out, const void *field, const struct conf_row *row)
 }
 
 static int
+flags_set(const struct value *v)
+{
+	unsigned *flags = v->field;
+	int place;
+
+	if (str_eq(v->text, STR("none")))
+		return *flags ? err_set(v->e, -EINVAL, "'none' must stand alone") : 0;
+	place = word_place(v->row->words, v->text);
+	if (place < 0)
+		return no_such_word(v, v->row->words);
+	*flags |= 1u << place;
+	return 0;
+}
+
+static void
+flags_put(struct buf *out, const void *field, const struct conf_row *row)
+{
+	unsigned flags = *(const unsigned *)field;
+	const char *between = "";
+
+	if (!flags)
+		buf_puts(out, "none");
+	for (unsigned i = 0; flags >> i; i++) {
+		if (!(flags >> i & 1))
+			continue;
+		buf_puts(out, between);
+		buf_str(out, word_at(row->words, i));
+		between = ", ";
+	}
+}
+
+static int
 switch_set(const struct value *v)
 {
 	int place = word_place("off|on", v->text);
@@ -646,6 +679,14 @@ texts_set(const struct value *v)
 	return texts_add(v, v->text);
 }
 
+static int
+rules_set(const struct value *v)
+{
+	if (memchr(v->text.p, 0, v->text.n) || !v->text.n)
+		return wrong(v, "a rule");
+	return rules_add(v->field, v->text, v->arena, v->e);
+}
+
 /* ADDRESS gets the port of the DNS. */
 static int
 servers_set(const struct value *v)
@@ -695,6 +736,8 @@ static const struct {
 	[CONF_T_SIZE] = { long_set, long_put },
 	[CONF_T_TIME] = { long_set, long_put },
 	[CONF_T_NETS] = { nets_set, nets_put },
+	[CONF_T_FLAGS] = { flags_set, flags_put },
+	[CONF_T_RULES] = { rules_set, names_put },
 	[CONF_T_NAMES] = { names_set, names_put },
 	[CONF_T_TEXTS] = { texts_set, names_put },
 	[CONF_T_SERVERS] = { servers_set, servers_put },
@@ -724,7 +767,7 @@ conf_is_server(struct str text)
 bool
 conf_type_repeats(enum conf_type t)
 {
-	return t == CONF_T_NAMES || t == CONF_T_TEXTS || t == CONF_T_SERVERS;
+	return t == CONF_T_NAMES || t == CONF_T_TEXTS || t == CONF_T_SERVERS || t == CONF_T_RULES;
 }
 
 bool

@@ -27,6 +27,8 @@ enum conf_type {
 	CONF_T_SIZE,      /* uint64_t: bytes; 25M */
 	CONF_T_TIME,      /* uint64_t: milliseconds; 5m */
 	CONF_T_NETS,      /* struct conf_nets: a list, or `none` */
+	CONF_T_FLAGS,     /* unsigned: bit i is place i in words; a list, or `none` */
+	CONF_T_RULES,     /* struct conf_rules: a list, or `none` */
 	CONF_T_NAMES,     /* struct str * and, right behind it, size_t: a list */
 	CONF_T_TEXTS,     /* the same, of anything */
 	CONF_T_SERVERS,   /* the same, of ADDRESS or ADDRESS:PORT, made ADDRESS:PORT; or `none` */

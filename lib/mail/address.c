@@ -26,6 +26,8 @@ struct parser {
 	struct buf phrase;    /* words with a blank between them */
 	struct buf local;     /* the same without blanks */
 	unsigned words;
+	const char *begin;    /* of the first word in s as it was */
+	const char *end;      /* behind the last word, or domain */
 };
 
 static char
@@ -126,6 +128,8 @@ add_word(struct parser *p, struct str w)
 {
 	if (p->words++)
 		buf_putc(&p->phrase, ' ');
+	else
+		p->begin = p->s.p;
 	buf_str(&p->phrase, w);
 	buf_str(&p->local, w);
 }
@@ -145,6 +149,7 @@ read_words(struct parser *p)
 			if ((end = find_close(p->s, '"', '"'))) {
 				add_word(p, unquote(p, str_from(p->s.p + 1, end - 1)));
 				advance(p, end + 1);
+				p->end = p->s.p;
 				continue;
 			}
 			p->lone |= LONE_QUOTE;
@@ -160,6 +165,7 @@ read_words(struct parser *p)
 			return;
 		add_word(p, str_head(p->s, n));
 		advance(p, n);
+		p->end = p->s.p;
 	}
 }
 
@@ -184,6 +190,7 @@ read_domain(struct parser *p)
 			if ((end = find_close(p->s, '[', ']'))) {
 				buf_str(b, unquote(p, str_head(p->s, end + 1)));
 				advance(p, end + 1);
+				p->end = p->s.p;
 				break;
 			}
 			p->lone |= LONE_BRACKET;
@@ -196,6 +203,7 @@ read_domain(struct parser *p)
 			break; /* two words: what follows is something else */
 		buf_str(b, str_head(p->s, n));
 		advance(p, n);
+		p->end = p->s.p;
 	}
 	if (b->n == 0)
 		p->out->bad = true;
@@ -256,6 +264,15 @@ read_route(struct parser *p, struct address *ad)
 	buf_done(&b);
 }
 
+/* Where the address stands whose words and domain were read. Several words are no local
+ * part that could be told for sure. */
+static void
+keep_spec(struct parser *p, struct address *ad)
+{
+	if (p->words == 1 && p->end > p->begin && (!ad->domain.p || ad->domain.n))
+		ad->spec = str_from(p->begin, (size_t)(p->end - p->begin));
+}
+
 /* What stands between '<' (already read) and '>'. */
 static void
 read_angle(struct parser *p, struct address *ad)
@@ -267,6 +284,7 @@ read_angle(struct parser *p, struct address *ad)
 		advance(p, 1);
 		ad->domain = read_domain(p);
 	}
+	keep_spec(p, ad);
 	skip_cfws(p);
 	while (p->s.n && peek(p) != '>' && peek(p) != ',' && peek(p) != ';') {
 		p->out->bad = true;
@@ -312,6 +330,7 @@ read_mailbox(struct parser *p)
 			if (p->words > 1) /* a name without an address */
 				ad.name = keep(p, &p->phrase);
 		}
+		keep_spec(p, &ad);
 	}
 	skip_to_separator(p);
 	if (!ad.name.p && p->comment.n)

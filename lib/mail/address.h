@@ -19,6 +19,8 @@ struct address {
 	struct str route;  /* "@a,@b" of a source route; p NULL: none */
 	struct str local;  /* unquoted */
 	struct str domain; /* p NULL: the address had none */
+	struct str spec;   /* local@domain where it stands in raw, without brackets, route and what
+	                    * surrounds it; p NULL: there is none that could be told */
 };
 struct addresses {
 	struct address *v;

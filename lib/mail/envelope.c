@@ -42,6 +42,8 @@ static const struct row env_rows[] = {
 	ROW(14, K_U64, envelope, size),
 	ROW(15, K_STR, envelope, trace),
 	ROW(16, K_STR, envelope, dedup_key),
+	ROW(17, K_STR, envelope, generic_sender),
+	ROW(18, K_STR, envelope, generic_header),
 };
 
 static const struct row rcpt_rows[] = {
@@ -58,6 +60,7 @@ static const struct row rcpt_rows[] = {
 	ROW(11, K_U64, envelope_rcpt, quota),
 	ROW(12, K_STR, envelope_rcpt, sender),
 	ROW(13, K_U32, envelope_rcpt, expanded),
+	ROW(14, K_STR, envelope_rcpt, generic),
 };
 
 _Static_assert(sizeof(enum rcpt_route) == sizeof(uint32_t), "route is read as an integer");

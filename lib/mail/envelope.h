@@ -32,6 +32,7 @@ struct envelope_rcpt {
 	struct str sender;       /* this copy's envelope sender (owner-, SRS); empty: the message's.
 	                          * Never for the null sender */
 	uint32_t expanded;       /* EXPANDED_*: nothing is delivered to it any more */
+	struct str generic;      /* remote: what the next hop is told in place of address; or empty */
 	struct str extra;        /* unknown fields, TLV */
 };
 /* The members of this list or alias have the message as recipients of their own; what is left
@@ -57,6 +58,9 @@ struct envelope {
 	uint64_t size;           /* bytes of content, trace headers included */
 	struct str trace;        /* session/transaction id for logs */
 	struct str dedup_key;    /* submissions; empty: none */
+	/* What other servers get in place of the sender and of pieces of the header (lib/mail/edits.h);
+	 * empty: nothing else */
+	struct str generic_sender, generic_header;
 	struct envelope_rcpt *rcpts;
 	size_t n_rcpts;
 	struct str extra;        /* unknown fields, TLV */
@@ -69,7 +73,8 @@ enum { ENV_SMTPUTF8 = 1, ENV_REQUIRETLS = 2, ENV_LMTP = 4 /* reply waits for the
 	ENV_TLS_OPTIONAL = 128 /* "TLS-Required: No" (RFC 8689 section 3) */,
 	ENV_BY_NOTIFY = 256 /* deliver_by_ms passed: tell the sender and go on; without it
 	                     * the message is returned (RFC 2852 section 4.1) */,
-	ENV_BY_TRACE = 512 /* of RFC 2852: each hop tells that it relayed */ };
+	ENV_BY_TRACE = 512 /* of RFC 2852: each hop tells that it relayed */,
+	ENV_HELD = 1024 /* waits in the queue until somebody releases it */ };
 
 void envelope_put(struct buf *b, const struct envelope *e);
 /* 0 or -EPROTO. Strings point into body; arrays are in the arena. */

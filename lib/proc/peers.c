@@ -39,6 +39,7 @@ struct row {
 
 static const struct row table[] = {
 	{ ROLE_SMTPD, ROLE_AUTHD, 1, 2 },      /* resolve, log-in */
+	{ ROLE_SMTPD, ROLE_AUTHD, 5, 5 },      /* rewriting */
 	{ ROLE_SMTPD, ROLE_FILTERD, 1, 63 },   /* hooks */
 	{ ROLE_SMTPD, ROLE_QUEUED, 1, 3 },     /* accept, chunk, abort */
 	{ ROLE_SMTPD, ROLE_QUEUED, 6, 6 },     /* flush: ETRN */
@@ -47,6 +48,7 @@ static const struct row table[] = {
 
 	{ ROLE_SUBMITD, ROLE_AUTHD, 1, 1 },
 	{ ROLE_SUBMITD, ROLE_AUTHD, 4, 4 },    /* whether a ticket's log-in was revoked */
+	{ ROLE_SUBMITD, ROLE_AUTHD, 5, 5 },    /* rewriting */
 	{ ROLE_SUBMITD, ROLE_FILTERD, 1, 63 },
 	{ ROLE_SUBMITD, ROLE_QUEUED, 1, 3 },
 	{ ROLE_SUBMITD, ROLE_MAILD, 2, 2 },
