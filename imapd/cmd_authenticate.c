@@ -53,7 +53,8 @@ static enum result
 authenticate(struct imap *c, struct str mech, struct str initial)
 {
 	struct asking k = { .c = c };
-	const struct sasl_client client = { .service = STR("imap"), .stream = c->st, .ask = ask,
+	const struct sasl_client client = { .service = STR("imap"),
+		.settings = imap_settings, .stream = c->st, .ask = ask,
 		.arg = &k, .client_ip = str_c(session_peer_text(c->s)) };
 	struct login_answer a = { 0 };
 	struct str user;

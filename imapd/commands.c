@@ -54,7 +54,7 @@ capabilities(struct imap *c, struct buf *b)
 		if (!c->tls && c->on.starttls)
 			buf_puts(b, " STARTTLS");
 		if (login_allowed(c))
-			sasl_names_put(b, c->st, " AUTH=");
+			sasl_names_put(b, imap_settings, c->st, " AUTH=");
 		else
 			buf_puts(b, " LOGINDISABLED");
 		return;

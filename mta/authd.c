@@ -221,6 +221,7 @@ init(struct service *s, struct err *e)
 	authd.networks = recent_new(262144, NETWORK_LIFE_MS);
 	if (!authd.by_account || !authd.by_network || !authd.passwords || !authd.networks)
 		return err_set(e, -ENOMEM, "no memory");
+	authd_oauth_config(st);
 	r = open_directory(st, e);
 	return r ? r : authd_login_init(st->password_cost ? st->password_cost : 5, e);
 }
@@ -245,6 +246,7 @@ config(struct service *s, const struct settings *st)
 	struct auth_changed all = { .enabled = true };
 	struct err e;
 
+	authd_oauth_config(st);
 	penalty_max(authd.by_account, st->auth_delay_max_ms);
 	penalty_max(authd.by_network, st->auth_delay_max_ms);
 	if (directory_configured(authd.questions, st->domains, st->n_domains, &e))

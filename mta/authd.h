@@ -60,6 +60,11 @@ void authd_login_proven(struct peer *p, uint64_t id, const struct login_request 
 void authd_scram(struct peer *p, uint64_t id, const struct login_request *q);
 int authd_scram_init(const char *dir, struct err *e);
 
+/* authd_oauth.c */
+void authd_oauth(struct peer *p, uint64_t id, const struct login_request *q);
+/* The keys of the settings, at the start and when they change. */
+void authd_oauth_config(const struct settings *st);
+
 /* Before threads exist: the decoy hash. */
 int authd_login_init(unsigned cost, struct err *e);
 

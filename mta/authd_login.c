@@ -380,6 +380,10 @@ authd_login(struct peer *p, struct frame *f)
 		authd_scram(p, f->id, &q);
 		return;
 	}
+	if (str_ieq(q.mech, STR("OAUTHBEARER")) || str_ieq(q.mech, STR("XOAUTH2"))) {
+		authd_oauth(p, f->id, &q);
+		return;
+	}
 	l = login_new(p, f->id);
 	if (l)
 		login_begin(l, &q);

@@ -70,7 +70,8 @@ answered(struct smtp *s, struct str mech, struct str user, const struct login_an
 static void
 authenticate(struct smtp *s, struct str line_mech, struct str first, struct arena *a)
 {
-	const struct sasl_client c = { .service = STR("smtp"), .stream = s->io, .ask = ask, .arg = s,
+	const struct sasl_client c = { .service = STR("smtp"),
+		.settings = smtp_settings(), .stream = s->io, .ask = ask, .arg = s,
 		.client_ip = str_c(session_peer_text(s->session)) };
 	struct str mech = arena_dup(a, line_mech), initial = STR_NULL, user; /* the line goes */
 	struct login_answer l = { 0 };

@@ -50,7 +50,7 @@ put_size(struct smtp *s, struct buf *b)
 static void
 put_auth(struct smtp *s, struct buf *b)
 {
-	sasl_names_put(b, s->io, " ");
+	sasl_names_put(b, smtp_settings(), s->io, " ");
 }
 
 /* The longest interval, and the date and time that it is now. */

@@ -98,7 +98,8 @@ void resolve_rcpt(const struct resolve_answer *r, size_t i, struct str original,
 
 struct login_request {
 	struct str mech;       /* "PLAIN", "LOGIN": user, password, authzid; else by its name:
-	                        * "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS": message, state */
+	                        * "SCRAM-SHA-256", "SCRAM-SHA-256-PLUS": message, state;
+	                        * "OAUTHBEARER", "XOAUTH2": message */
 	struct str user, password, authzid;
 	struct str message;    /* what the client said */
 	struct str state;      /* of the answer before; empty at first */

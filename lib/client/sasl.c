@@ -1,6 +1,7 @@
 /*
  * SASL of the front ends; see sasl.h. PLAIN (RFC 4616) and LOGIN are taken apart here;
- * SCRAM (RFC 5802) passes through: authd alone knows what its messages mean.
+ * SCRAM (RFC 5802) and what holds a token (RFC 7628) pass through: authd alone knows what
+ * their messages mean.
  */
 #include "lib/client/sasl.h"
 
@@ -79,7 +80,24 @@ scram(struct dialogue *d)
 	return end;
 }
 
-enum { NEEDS_BINDING = 1 };
+/* A token that is no good gets an error, to which the client says something, before the
+ * end (RFC 7628 section 3.2.3); XOAUTH2 does the same. */
+static enum sasl_end
+token(struct dialogue *d)
+{
+	enum sasl_end end;
+	struct str nothing;
+
+	if (answer(d, STR(""), &d->q.message) < 0)
+		return SASL_ENDED;
+	end = log_in(d);
+	if (!d->answer->ok && !d->answer->temporary &&
+	    answer(d, STR("{\"status\":\"invalid_token\"}"), &nothing) < 0)
+		return SASL_ENDED;
+	return end;
+}
+
+enum { NEEDS_BINDING = 1, NEEDS_KEYS = 2 };
 
 static const struct mechanism {
 	struct str name;
@@ -90,6 +108,8 @@ static const struct mechanism {
 	{ STR_INIT("LOGIN"), 0, login },
 	{ STR_INIT("SCRAM-SHA-256"), 0, scram },
 	{ STR_INIT("SCRAM-SHA-256-PLUS"), NEEDS_BINDING, scram },
+	{ STR_INIT("OAUTHBEARER"), NEEDS_KEYS, token },
+	{ STR_INIT("XOAUTH2"), NEEDS_KEYS, token },
 };
 #define N_MECHANISMS (sizeof mechanisms / sizeof *mechanisms)
 
@@ -100,10 +120,12 @@ binding(const struct stream *s, const char *type, unsigned char out[static STREA
 }
 
 static bool
-offered(const struct mechanism *m, const struct stream *s)
+offered(const struct mechanism *m, const struct settings *set, const struct stream *s)
 {
 	unsigned char data[STREAM_BINDING_MAX];
 
+	if (m->flags & NEEDS_KEYS && (!set->auth_token_keys.n || !stream_tls(s)))
+		return false; /* RFC 6750 section 5.3: within TLS only */
 	return !(m->flags & NEEDS_BINDING) || binding(s, "tls-exporter", data).n ||
 	    binding(s, "tls-server-end-point", data).n;
 }
@@ -119,7 +141,7 @@ sasl_log_in(struct str mech, struct str initial, const struct sasl_client *c, st
 	*ret_user = STR_NULL;
 	while (i < N_MECHANISMS && !str_ieq(mech, mechanisms[i].name))
 		i++;
-	if (i == N_MECHANISMS || !offered(&mechanisms[i], c->stream))
+	if (i == N_MECHANISMS || !offered(&mechanisms[i], c->settings, c->stream))
 		return SASL_UNKNOWN;
 	d.q = (struct login_request){ .mech = mechanisms[i].name, .service = c->service,
 		.client_ip = c->client_ip, .tls = stream_tls(c->stream) != NULL,
@@ -131,9 +153,10 @@ sasl_log_in(struct str mech, struct str initial, const struct sasl_client *c, st
 }
 
 void
-sasl_names_put(struct buf *b, const struct stream *s, const char *before)
+sasl_names_put(struct buf *b, const struct settings *set, const struct stream *s,
+    const char *before)
 {
 	for (size_t i = 0; i < N_MECHANISMS; i++)
-		if (offered(&mechanisms[i], s))
+		if (offered(&mechanisms[i], set, s))
 			buf_printf(b, "%s%.*s", before, STR_ARG(mechanisms[i].name));
 }

@@ -7,6 +7,7 @@
 #define LIB_CLIENT_SASL_H
 
 #include "lib/client/auth.h"
+#include "lib/conf/settings.h"
 #include "lib/io/stream.h"
 
 #define SASL_MESSAGE_MAX 9216 /* bytes of an answer, decoded */
@@ -14,6 +15,7 @@
 struct sasl_client {
 	struct str service;    /* "smtp", "imap" */
 	struct str client_ip;
+	const struct settings *settings; /* for what is offered */
 	const struct stream *stream; /* for TLS and its channel bindings */
 	/* Says a challenge and reads the answer, decoded, in the arena. 0, or negative: the
 	 * client cancelled, broke the protocol or went away, and was told so. */
@@ -35,6 +37,7 @@ enum sasl_end sasl_log_in(struct str mech, struct str initial, const struct sasl
 
 /* Appends the mechanisms that this connection may use, each behind before: " " and
  * " AUTH=". */
-void sasl_names_put(struct buf *b, const struct stream *s, const char *before);
+void sasl_names_put(struct buf *b, const struct settings *set, const struct stream *s,
+    const char *before);
 
 #endif

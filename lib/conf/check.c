@@ -117,6 +117,16 @@ check_nets(struct parser *p)
 }
 
 static void
+check_tokens(struct parser *p)
+{
+	const struct settings *s = p->s;
+
+	if (s->auth_token_keys.n && (!s->auth_token_issuer.n || !s->n_auth_token_audiences))
+		conf_mistake(p, origin_of(p, "auth.token-keys"), false,
+		    "token-keys needs token-issuer and token-audience, or tokens for others would do");
+}
+
+static void
 check_listener(struct parser *p, size_t i)
 {
 	const struct conf_listen *ls = &p->listen[i];
@@ -306,6 +316,7 @@ conf_finish(struct parser *p)
 			conf_defaults(p, conf_blocks[i].name, p->s, p->s->origin);
 	derive(p);
 	check_nets(p);
+	check_tokens(p);
 	check_listeners(p);
 	check_rest(p);
 	check_tables(p);

@@ -305,6 +305,11 @@ struct settings {
 	/* authd */
 	unsigned auth_threads;             /* hashing threads; 0: cores */
 	uint64_t auth_delay_max_ms;        /* growing delay on failures */
+	struct str auth_token_keys;        /* JWKS or PEM: OAUTHBEARER, XOAUTH2; empty: not offered */
+	struct str auth_token_issuer;
+	struct str *auth_token_audiences;
+	size_t n_auth_token_audiences;
+	struct str auth_token_claim;       /* "email" */
 	unsigned password_cost;            /* yescrypt cost, 1..11; 5 */
 };
 

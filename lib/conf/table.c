@@ -597,6 +597,17 @@ const struct conf_row conf_rows[] = {
 	    "The work factor of yescrypt for new passwords; each step doubles the time and, from 3 on, the memory of a log-in.",
 	    .min = 1, .max = 11, .since = "0.1", .reload = true },
 
+	{ "auth", "token-keys", CONF_T_TEXT, AT(auth_token_keys), "", NULL,
+	    "Public keys of whoever signs tokens for log-ins by OAUTHBEARER and XOAUTH2, as a JWKS or PEM: file \"PATH\". RS256 (from 2048 bits), ES256 and EdDSA (Ed25519). Without any the two are not offered.",
+	    .since = "0.2", .reload = true },
+	{ "auth", "token-issuer", CONF_T_TEXT, AT(auth_token_issuer), "", NULL,
+	    "Who must have issued a token (its claim iss).", .since = "0.2", .reload = true },
+	{ "auth", "token-audience", CONF_T_TEXTS, AT(auth_token_audiences), NULL, "none",
+	    "For whom a token must be (its claim aud): one of these. May be given several times.",
+	    .since = "0.2", .reload = true },
+	{ "auth", "token-claim", CONF_T_TEXT, AT(auth_token_claim), "email", NULL,
+	    "The claim of a token that holds the address of the account.", .since = "0.2", .reload = true },
+
 	/* dns */
 	{ "dns", "server", CONF_T_SERVERS, AT(dns_servers), "none", NULL,
 	    "Name servers that look names up for us, ADDRESS or ADDRESS:PORT; may be given several times. Without any, those of /etc/resolv.conf as it is when the instance starts.",
