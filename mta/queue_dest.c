@@ -402,6 +402,18 @@ dest_site(struct str name)
 	return d;
 }
 
+void
+dest_configure(void)
+{
+	struct qdest *d;
+	size_t at = 0;
+
+	while ((d = strmap_next(&queued.sites, &at, NULL))) {
+		site_configure(d);
+		dest_wake(d);
+	}
+}
+
 struct qdest *
 dest_of(const struct qrcpt *r)
 {

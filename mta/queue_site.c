@@ -39,13 +39,22 @@ interval(unsigned per_minute)
 }
 
 void
-site_init(struct qdest *d)
+site_configure(struct qdest *d)
 {
 	const struct settings *s = queued.settings;
+	const struct conf_site *own = conf_site_of(s, d->name);
 
-	d->most = s->site_concurrency;
-	d->interval_us = interval(s->site_rate);
-	d->limit = (d->most < START ? d->most : START) * ONE;
+	d->most = own && own->concurrency ? own->concurrency : s->site_concurrency;
+	d->interval_us = interval(own && own->rate ? own->rate : s->site_rate);
+	if (d->limit > d->most * ONE)
+		d->limit = d->most * ONE;
+}
+
+void
+site_init(struct qdest *d)
+{
+	d->limit = START * ONE;
+	site_configure(d);
 }
 
 struct qdest *
@@ -62,11 +71,26 @@ site_limit(const struct qdest *d)
 	return d->fails ? 1 : d->limit / ONE;
 }
 
-unsigned
-site_turn(const struct tenant *t)
+/* What the settings say of a tenant, looked up once for each reading of them. */
+static void
+tenant_configure(struct tenant *t)
 {
-	(void)t;
-	return TURN;
+	const struct settings *s = queued.settings;
+	const struct conf_tenant *own;
+
+	if (t->configured == queued.configured)
+		return;
+	own = conf_tenant_of(s, t->name);
+	t->weight = own ? (uint8_t)own->weight : 1;
+	t->interval_us = interval(own && own->rate ? own->rate : s->tenant_rate);
+	t->configured = queued.configured;
+}
+
+unsigned
+site_turn(struct tenant *t)
+{
+	tenant_configure(t);
+	return TURN * t->weight;
 }
 
 /* Moves *next on by one interval: evenly, and no burst after a rest. */
@@ -79,14 +103,14 @@ take_turn(uint64_t *next, uint64_t now, uint64_t us)
 void
 site_starting(struct qdest *d, struct tenant *t)
 {
-	uint32_t per_tenant = interval(queued.settings->tenant_rate);
 	uint64_t now;
 
-	if (!per_tenant && !d->interval_us && !d->gap_ms)
+	tenant_configure(t);
+	if (!t->interval_us && !d->interval_us && !d->gap_ms)
 		return;
 	now = clock_us();
-	if (per_tenant)
-		take_turn(&t->next_us, now, per_tenant);
+	if (t->interval_us)
+		take_turn(&t->next_us, now, t->interval_us);
 	if (d->gap_ms && d->gap_ms * 1000ull > d->interval_us)
 		take_turn(&d->next_us, now, sched_jitter(d->gap_ms) * 1000);
 	else if (d->interval_us)
@@ -194,7 +218,7 @@ learn(struct hop *h, struct str site, uint64_t ttl_ms)
 		return;
 	LOG_DEBUG("queue.site_known", L_STR("hop", h->key), L_STR("site", site));
 	if (list_empty(&to->hops) && from)
-		to->limit = from->limit;
+		to->limit = from->limit < to->most * ONE ? from->limit : to->most * ONE;
 	dest_move_hop(h, to);
 }
 

@@ -73,6 +73,9 @@ struct tenant {
 	uint32_t no;              /* its number, of this run */
 	uint32_t running;         /* deliveries to other servers that run */
 	uint64_t next_us;         /* of the scheduler: no such delivery before (clock_us) */
+	uint32_t configured;      /* the reading of the settings that the next two are from */
+	uint32_t interval_us;     /* between two such deliveries; 0: no limit */
+	uint8_t weight;
 	uint64_t messages, recipients, bytes;
 };
 

@@ -138,6 +138,7 @@ queued_init(struct service *s, struct err *e)
 	queued.service = s;
 	queued.loop = service_loop(s);
 	queued.settings = service_settings(s);
+	queued.configured = 1;
 	queued.arena = arena_new((size_t)16 << 20);
 	list_init(&queued.streams);
 	list_init(&queued.peers);
@@ -194,6 +195,8 @@ queued_config(struct service *s, const struct settings *n)
 {
 	(void)s;
 	queued.settings = n;
+	queued.configured++;
+	dest_configure();
 }
 
 static void

@@ -88,6 +88,7 @@ struct queued {
 	struct service *service;
 	struct loop *loop;
 	const struct settings *settings;
+	uint32_t configured;     /* how often they were read, from 1 on */
 	struct spool *spool;
 	struct queue q;
 	struct commit *commit;
@@ -146,6 +147,8 @@ uint64_t sched_jitter(uint64_t ms);
 
 /* ---- queue_dest.c ---- */
 void dest_init(void);
+/* The settings were read again: sites have their limits by them. */
+void dest_configure(void);
 /* Where an open recipient leads to; NULL: nowhere. */
 struct qdest *dest_of(const struct qrcpt *r);
 /* Whether the job is for this recipient. */
@@ -171,6 +174,8 @@ void dest_maild_up(unsigned instance);
 /* ---- queue_site.c: what answers say about a site ---- */
 struct relay_answer;
 void site_init(struct qdest *d);
+/* Its limits, by the settings. */
+void site_configure(struct qdest *d);
 /* The hop's dest is made when there is none. */
 struct qdest *site_of_hop(struct hop *h);
 /* Deliveries that it takes at a time now. */
@@ -179,7 +184,7 @@ unsigned site_limit(const struct qdest *d);
 void site_starting(struct qdest *d, struct tenant *t);
 void site_answered(struct qdest *d, struct hop *h, const struct relay_answer *a);
 /* Jobs of the tenant in a round of its lanes. */
-unsigned site_turn(const struct tenant *t);
+unsigned site_turn(struct tenant *t);
 
 /* ---- queue_deliver.c ---- */
 /* A message as the spool has it, while frames are being made of it. */

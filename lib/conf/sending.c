@@ -10,12 +10,13 @@ conf_next_hop_of(const struct settings *s, struct str text)
 	return NULL;
 }
 
+/* many: the character with which a name begins that stands for all that end so. */
 static bool
-policy_fits(struct str name, struct str domain)
+name_fits(struct str name, char many, struct str text)
 {
-	if (name.n && name.p[0] == '.')
-		return str_iends(domain, name);
-	return str_ieq(name, domain);
+	if (name.n && name.p[0] == many)
+		return str_iends(text, name);
+	return str_ieq(name, text);
 }
 
 /* The longest name that fits: a domain itself before what is above it. */
@@ -27,7 +28,7 @@ find_policy(const struct settings *s, struct str text)
 	for (size_t i = 0; text.n && i < s->n_tls_policies; i++) {
 		const struct conf_tls_policy *p = &s->tls_policies[i];
 
-		if (policy_fits(p->name, text) && (!best || p->name.n > best->name.n))
+		if (name_fits(p->name, '.', text) && (!best || p->name.n > best->name.n))
 			best = p;
 	}
 	return best;
@@ -53,4 +54,51 @@ conf_tls_choose(const struct settings *s, struct str next_hop, struct str host)
 		c.source = "next-hop";
 	}
 	return c;
+}
+
+static bool
+site_has(struct str site, struct str name)
+{
+	while (site.n)
+		if (name_fits(name, '.', str_cut(&site, ',')))
+			return true;
+	return false;
+}
+
+/* Whether a block that fits is to be taken for the one found before: exact names first, then
+ * long ones. */
+static bool
+is_nearer(struct str name, struct str than, char many)
+{
+	bool a = name.n && name.p[0] == many, b = than.n && than.p[0] == many;
+
+	return a != b ? b : name.n > than.n;
+}
+
+const struct conf_site *
+conf_site_of(const struct settings *s, struct str site)
+{
+	const struct conf_site *best = NULL;
+
+	for (size_t i = 0; i < s->n_sites; i++) {
+		const struct conf_site *c = &s->sites[i];
+
+		if (site_has(site, c->name) && (!best || is_nearer(c->name, best->name, '.')))
+			best = c;
+	}
+	return best;
+}
+
+const struct conf_tenant *
+conf_tenant_of(const struct settings *s, struct str name)
+{
+	const struct conf_tenant *best = NULL;
+
+	for (size_t i = 0; i < s->n_tenants; i++) {
+		const struct conf_tenant *c = &s->tenants[i];
+
+		if (name_fits(c->name, '@', name) && (!best || is_nearer(c->name, best->name, '@')))
+			best = c;
+	}
+	return best;
 }

@@ -67,6 +67,21 @@ struct conf_next_hop {
 	bool implicit_tls;          /* TLS begins with the connection (port 465) */
 };
 
+/* `site "mx.example.org" { ... }`. name: a server of the site, or the next hop's or domain's
+ * text; ".example.org": every name below it. */
+struct conf_site {
+	struct str name;
+	unsigned concurrency, rate; /* 0: as spool.site-* say */
+};
+
+/* `tenant "user1@example.org" { ... }`. name: an account's address or a client's IP address;
+ * "@example.org": every account of the domain. */
+struct conf_tenant {
+	struct str name;
+	unsigned weight;            /* 1 .. 100 */
+	unsigned rate;              /* a minute; 0: as spool.tenant-rate says */
+};
+
 /* `tls-policy "example.org" { ... }`. name: a domain or next hop; ".example.org": every
  * domain below it. */
 struct conf_tls_policy {
@@ -217,6 +232,10 @@ struct settings {
 	uint64_t delay_notice_after_ms;    /* 0: senders are not told of delays */
 	unsigned site_concurrency;         /* deliveries to a site at a time, at most */
 	unsigned site_rate, tenant_rate;   /* deliveries a minute; 0: no limit */
+	struct conf_site *sites;
+	size_t n_sites;
+	struct conf_tenant *tenants;
+	size_t n_tenants;
 	uint64_t site_retry_max_ms;        /* the longest pause before a dead site is probed */
 	unsigned queue_recipient_limit;    /* recipients in memory, 2,000,000 */
 	uint64_t checkpoint_interval_ms;
@@ -356,6 +375,12 @@ void conf_error_put(struct buf *out, const struct conf_error *e);
 
 /* The block of a next hop, by its text (case ignored). NULL: none, or no text. */
 const struct conf_next_hop *conf_next_hop_of(const struct settings *s, struct str text);
+
+/* The block of a site, which is named by its servers, joined by commas, or by the text of the
+ * next hop or domain while they are not known; and of a tenant. Exact names come before
+ * those that stand for many, among these the longest. NULL: none. */
+const struct conf_site *conf_site_of(const struct settings *s, struct str site);
+const struct conf_tenant *conf_tenant_of(const struct settings *s, struct str name);
 
 /* What TLS the settings ask for towards a host that mail goes to by next_hop (empty: by
  * MX); host: the domain, or the host that the next hop names. */

@@ -9,6 +9,8 @@
 
 #define AT(field) offsetof(struct settings, field)
 #define IN_LISTEN(field) offsetof(struct conf_listen, field)
+#define IN_SITE(field) offsetof(struct conf_site, field)
+#define IN_TENANT(field) offsetof(struct conf_tenant, field)
 #define IN_HOP(field) offsetof(struct conf_next_hop, field)
 #define IN_POLICY(field) offsetof(struct conf_tls_policy, field)
 #define IN_TABLE(field) offsetof(struct conf_table, field)
@@ -40,6 +42,10 @@ const struct conf_block conf_blocks[] = {
 	{ "table", CONF_B_LIST, "NAME", "Something to look addresses up in.",
 	    AT(tables), sizeof(struct conf_table) },
 	{ "spool", CONF_B_PLAIN, "", "The queue." },
+	{ "site", CONF_B_LIST, "NAME", "How much at a time one site is sent; .example.org stands for every name below it.",
+	    AT(sites), sizeof(struct conf_site) },
+	{ "tenant", CONF_B_LIST, "NAME", "The share of one sender in what is sent; @example.org stands for every sender of a domain.",
+	    AT(tenants), sizeof(struct conf_tenant) },
 	{ "bounce", CONF_B_PLAIN, "", "Delivery reports to senders." },
 	{ "pipe", CONF_B_PLAIN, "", "Deliveries to commands and files." },
 	{ "store", CONF_B_PLAIN, "", "The mail store." },
@@ -287,6 +293,22 @@ const struct conf_row conf_rows[] = {
 	    "How old a connection may be that takes another message.",
 	    .min = SECOND, .max = DAY, .since = "0.1", .reload = true },
 
+	/* site NAME */
+	{ "site", "concurrency", CONF_T_NUMBER, IN_SITE(concurrency), "default", NULL,
+	    "Deliveries at a time to this site, at most; default: spool.site-concurrency.",
+	    .max = 1000, .zero = "default", .since = "0.1", .reload = true },
+	{ "site", "rate", CONF_T_NUMBER, IN_SITE(rate), "default", NULL,
+	    "Deliveries to this site in a minute, at most; default: spool.site-rate.",
+	    .max = 60000000, .zero = "default", .since = "0.1", .reload = true },
+
+	/* tenant NAME */
+	{ "tenant", "weight", CONF_T_NUMBER, IN_TENANT(weight), "1", NULL,
+	    "How many messages this tenant sends to a site for one of another's, where both have mail for it.",
+	    .min = 1, .max = 100, .since = "0.1", .reload = true },
+	{ "tenant", "rate", CONF_T_NUMBER, IN_TENANT(rate), "default", NULL,
+	    "Deliveries to other servers in a minute for this tenant, at most; default: spool.tenant-rate.",
+	    .max = 60000000, .zero = "default", .since = "0.1", .reload = true },
+
 	/* next-hop HOST */
 	{ "next-hop", "user", CONF_T_TEXT, IN_HOP(user), "", NULL,
 	    "The name to log in with; without it there is no log-in.", .since = "0.1", .reload = true },
@@ -493,10 +515,10 @@ const struct conf_row conf_rows[] = {
 	    .zero = "none", .max = 366 * DAY, .since = "0.1", .reload = true },
 	{ "spool", "site-concurrency", CONF_T_NUMBER, AT(site_concurrency), "20", NULL,
 	    "Deliveries at a time to one site (the servers that take mail for a domain, or for several). It begins with 5, grows while the site answers and is halved when it cannot be reached or asks for less.",
-	    .min = 1, .max = 1000, .since = "0.1" },
+	    .min = 1, .max = 1000, .since = "0.1", .reload = true },
 	{ "spool", "site-rate", CONF_T_NUMBER, AT(site_rate), "none", NULL,
 	    "Deliveries to one site in a minute, at most.",
-	    .max = 60000000, .zero = "none", .since = "0.1" },
+	    .max = 60000000, .zero = "none", .since = "0.1", .reload = true },
 	{ "spool", "site-retry-max", CONF_T_TIME, AT(site_retry_max_ms), "15m", NULL,
 	    "The longest pause before a site that could not be reached is tried again, with one message; the first is retry-min, and it doubles.",
 	    .min = SECOND, .max = DAY, .since = "0.1", .reload = true },

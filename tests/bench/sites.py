@@ -44,7 +44,7 @@ def loads(system):
     """NETS load generators at a time, each for its network; what they sent."""
     each = MESSAGES // NETS
     children = [subprocess.Popen(
-        [bench.SMTPLOAD, '-m', str(each), '-d', '3600', '-s', '10', '-l', str(SIZE), '-r', '1', '-u', str(HOSTS),
+        [bench.SMTPLOAD, '-m', str(each), '-d', '3600', '-T', '3600', '-s', '10', '-l', str(SIZE), '-r', '1', '-u', str(HOSTS),
          '-t', 'user@[127.1.%d.%%d]' % n, '127.0.0.1', str(system.port)], stdout=subprocess.DEVNULL)
         for n in range(NETS)]
     most = dict.fromkeys(('queued', 'relayd'), 0.0)

@@ -170,6 +170,7 @@ def remote(sender, rcpts, size=0, tenant='tenant', more=b''):
 class Queued(Daemon):
     def __init__(self, program, spool, mailds=1, settings='', env=None, log=None):
         config = 'config 1\nbase-dir "%s"\nspool-dir "%s"\n%s\n' % (os.path.dirname(spool), spool, settings)
+        self.config = config
         super().__init__(program, QUEUED, config, [(SMTPD, 2), (CLI, 3)],
                          [(MAILD, i) for i in range(mailds)] + [(RELAYD, 0), (BOUNCED, 0)],
                          ((SMTPD, 1), (QUEUED, 1), (AUTHD, 1), (MAILD, mailds), (RELAYD, 1), (BOUNCED, 1)),
@@ -192,6 +193,10 @@ class Queued(Daemon):
         self.delivered = []   # (spool id, account, maybe, content)
         self.outcome = lambda ident, account: (1, 250)
         self.hold = False
+
+    def reload(self, more):
+        """The settings again, with more behind them."""
+        self.master.send(CONFIG, text(8, self.config + more))
 
     def accept(self, sender, rcpts, content, lmtp=False):
         """Sends a message; its request id."""

@@ -29,9 +29,9 @@ class TestRemote(unittest.TestCase):
             self.q.kill()
         shutil.rmtree(self.dir)
 
-    def start(self, more=''):
+    def start(self, more='', blocks=''):
         with open(os.path.join(self.dir, 'log'), 'ab') as log:
-            settings = SETTINGS % (more if 'retry-min' in more else RETRIES + more)
+            settings = SETTINGS % (more if 'retry-min' in more else RETRIES + more) + blocks
             self.q = Queued(PROGRAM, os.path.join(self.dir, 'spool'), 1, settings, log=log)
         self.q.ready()
         return self.q
@@ -215,6 +215,55 @@ class TestRemote(unittest.TestCase):
         begun = time.time()
         for _ in range(11):
             self.send('u@one.test')
+        self.empty()
+        self.assertGreater(time.time() - begun, 1.8)
+
+    def test_site_of_its_own(self):
+        """A site with a block of its own goes by that, also when the settings are read again."""
+        q = self.start(blocks='site .one.test { concurrency 2 }\n')
+        q.site = lambda domain: text(1, 'mx.' + domain) + u64(2, 3600000)
+        self.send('u@one.test')
+        self.send('u@two.test')
+        self.empty()
+        q.slow = lambda domain, rcpts: True
+        for i in range(40):
+            q.accept_remote('a@example.test', ['u@%s.test' % ('one', 'two')[i % 2]])
+        q.until(lambda: False, 0.5)
+        self.assertEqual(sum(w[2] == 'one.test' for w in q.waiting), 2)
+        self.assertGreater(sum(w[2] == 'two.test' for w in q.waiting), 4)
+        q.reload('site mx.one.test { concurrency 1 }\n')
+        for w in [q.waiting.pop(0) for _ in range(len(q.waiting))]:
+            q.answer_relay(*w)
+        q.until(lambda: False, 0.5)
+        self.assertEqual(sum(w[2] == 'one.test' for w in q.waiting), 1)
+
+    def test_weights(self):
+        """Two tenants with mail for one site have their turns by their weights."""
+        q = self.start(blocks='site mx.one.test { concurrency 1 }\ntenant "@big.test" { weight 3 }\n')
+        q.site = lambda domain: text(1, 'mx.' + domain) + u64(2, 3600000)
+        self.send('u@one.test')
+        self.empty()
+        q.slow = lambda domain, rcpts: True
+        for i in range(60):
+            for tenant in 'big', 'small':
+                q.accept_remote('a@example.test', ['%s@one.test' % tenant], tenant='user@%s.test' % tenant)
+        self.assertTrue(q.until(lambda: self.queued() == 120))
+        for _ in range(64):
+            self.assertTrue(q.until(lambda: q.waiting))
+            self.assertEqual(len(q.waiting), 1)
+            q.answer_relay(*q.waiting.pop(0))
+        rcpts = [r[3][0] for r in q.relayed[1:65]]
+        self.assertIn(rcpts.count('big@one.test'), range(44, 53), rcpts)
+
+    def test_tenant_rate(self):
+        """The rate of one tenant does not hold back another."""
+        q = self.start(blocks='tenant slow@example.test { rate 120 }\n')
+        begun = time.time()
+        for _ in range(5):
+            for tenant in 'slow', 'fast':
+                self.send(tenant + '@one.test', tenant=tenant + '@example.test')
+        self.assertTrue(q.until(lambda: sum(r[3] == ['fast@one.test'] for r in q.relayed) == 5))
+        self.assertLess(time.time() - begun, 1.5)
         self.empty()
         self.assertGreater(time.time() - begun, 1.8)
 

@@ -299,6 +299,43 @@ test_tls_choice(void **state)
 }
 
 static void
+test_shares(void **state)
+{
+	static const struct {
+		const char *site;
+		unsigned concurrency;
+	} v[] = {
+		{ "mx1.a.test,mx2.b.test", 2 }, { "MX2.B.test", 2 }, { "mx1.a.test", 3 },
+		{ "x.y.a.test", 4 }, { "a.test", 0 }, { "mx.other.test", 0 }, { "", 0 },
+		{ "[192.0.2.1]:25", 5 },
+	};
+	static const struct {
+		const char *name;
+		unsigned weight;
+	} t[] = {
+		{ "user1@example.test", 7 }, { "User1@example.test", 7 }, { "user2@example.test", 3 },
+		{ "user1@sub.example.test", 0 }, { "192.0.2.1", 9 }, { "", 0 },
+	};
+	struct settings *s = parse_good(BASE LOCAL
+	    "site .a.test { concurrency 3 }\nsite .y.a.test { concurrency 4 }\n"
+	    "site mx2.b.test { concurrency 2 }\nsite \"[192.0.2.1]:25\" { concurrency 5 rate 60 }\n"
+	    "tenant \"@example.test\" { weight 3 }\ntenant user1@example.test { weight 7 rate 10 }\n"
+	    "tenant 192.0.2.1 { weight 9 }\n");
+
+	for (size_t i = 0; i < sizeof v / sizeof *v; i++) {
+		const struct conf_site *c = conf_site_of(s, str_c(v[i].site));
+
+		assert_int_equal(c ? c->concurrency : 0, v[i].concurrency);
+	}
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		const struct conf_tenant *c = conf_tenant_of(s, str_c(t[i].name));
+
+		assert_int_equal(c ? c->weight : 0, t[i].weight);
+	}
+	settings_free(&s);
+}
+
+static void
 test_round_trip(void **state)
 {
 	static const char *const texts[] = { FULL, BASE, BASE LOCAL
@@ -493,7 +530,8 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_bad), cmocka_unit_test(test_warnings),
 		cmocka_unit_test(test_values), cmocka_unit_test(test_lists),
-		cmocka_unit_test(test_tls_choice), cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_tls_choice),
+		cmocka_unit_test(test_shares), cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_defaults_parse), cmocka_unit_test(test_files),
 		cmocka_unit_test(test_units), cmocka_unit_test(test_nets), cmocka_unit_test(test_cuts),
 	};
