@@ -1,8 +1,10 @@
 """A whole sandbox instance under load, killed, started again, judged by a journal outside.
 
-Clients send by SMTP, every message a token of its own to some accounts, never a second
-time; readers see the accounts by IMAP, flag messages and move some to Archive. The journal
-holds what was acknowledged (token, accounts, spool id) and every UID that was shown.
+Clients send by SMTP, every message a token of its own to some accounts and to users
+elsewhere, never a second time; readers see the accounts by IMAP, flag messages and move some
+to Archive; a server elsewhere, to which all other mail goes, takes what comes or puts it off.
+The journal holds what was acknowledged (token, accounts, spool id), every UID that was shown
+and what the server elsewhere took.
 """
 import contextlib
 import glob
@@ -14,6 +16,7 @@ import re
 import signal
 import smtplib
 import socket
+import socketserver
 import subprocess
 import threading
 import time
@@ -54,6 +57,7 @@ class Journal:
         self.sent = {}      # token -> accounts
         self.acked = {}     # token -> spool id
         self.shown = {}     # (account, mailbox, uidvalidity) -> {uid: token}
+        self.taken = {}     # (token, user elsewhere) -> how often
         self.complaints, self.refused = [], 0
 
     def take(self, mark):
@@ -73,6 +77,9 @@ class Journal:
     def acks(self, token, spool):
         self.acked[token] = spool
 
+    def takes(self, token, user):
+        self.taken[token, user] = self.taken.get((token, user), 0) + 1
+
     def shows(self, account, box, uidvalidity, rows):
         """rows: [[uid, token]]"""
         known = self.shown.setdefault((account, box, uidvalidity), {})
@@ -81,17 +88,106 @@ class Journal:
                 self.complaints.append('UID %d of %s/%s was %d, is %d' % (uid, account, box, known[uid], token))
 
 
+class Elsewhere(socketserver.ThreadingTCPServer):
+    """The mail server elsewhere. Each command may be put off, and the connection may end, also
+    behind a message that was taken but not yet answered."""
+    daemon_threads = allow_reuse_address = True
+
+    def __init__(self):
+        super().__init__(('127.0.0.1', 0), Incoming)
+        self.port = self.server_address[1]
+        self.journal, self.rng = None, random.Random(1)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def luck(self, chance):
+        return self.rng.random() < chance
+
+    def handle_error(self, request, address):
+        """A client that was killed is none."""
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class Incoming(socketserver.StreamRequestHandler):
+    timeout = ANSWER
+
+    def say(self, line):
+        if line:
+            self.wfile.write(line.encode() + b'\r\n')
+
+    def handle(self):
+        self.rcpts, self.lost = [], False
+        self.say('220 elsewhere.test ESMTP')
+        while not self.lost:
+            line = self.rfile.readline().decode(errors='replace').strip()
+            verb = line.upper().split(' ')[0].split(':')[0]
+            if not line:
+                return
+            if verb == 'QUIT':
+                return self.say('221 2.0.0 bye')
+            self.say(getattr(self, 'on_' + verb.lower(), self.on_other)(line))
+
+    def on_other(self, line):
+        return '500 5.5.1 what?'
+
+    def on_ehlo(self, line):
+        return '250-elsewhere.test\r\n250-PIPELINING\r\n250-8BITMIME\r\n250 SIZE 50000000'
+
+    def on_mail(self, line):
+        self.rcpts = []
+        return '250 2.1.0 ok'
+
+    def on_rset(self, line):
+        return self.on_mail(line)
+
+    def on_rcpt(self, line):
+        if self.server.luck(0.1):
+            return '451 4.2.1 later'
+        self.rcpts.append(re.search(r'<([^>@]*)@', line).group(1))
+        return '250 2.1.5 ok'
+
+    def on_data(self, line):
+        if not self.rcpts:
+            return '503 5.5.1 nobody'
+        self.say('354 go on')
+        text, line = [], self.rfile.readline()
+        while line not in (b'.\r\n', b''):
+            text.append(line)
+            line = self.rfile.readline()
+        if not line:
+            self.lost = True
+            return '421 4.3.0 where are you'
+        return self.take(b''.join(text))
+
+    def take(self, text):
+        if self.server.luck(0.05):
+            return '452 4.3.1 no room'
+        found = re.search(rb'<(\d+)@crash\.test>', text)
+        for rcpt in self.rcpts if found and self.server.journal else []:
+            self.server.journal.put('takes', int(found.group(1)), rcpt)
+        if self.server.luck(0.02):
+            self.lost = True
+            return ''
+        return '250 2.0.0 taken'
+
+
 class Instance:
     def __init__(self, build, folder, users=3, env=None):
         self.build, self.dir, self.env = build, os.path.join(folder, 'i'), env
         self.base = free_ports()
         self.users = ['u%d@example.test' % i for i in range(users)]
+        self.others = ['r%d@elsewhere.test' % i for i in range(users)]
+        self.elsewhere = Elsewhere()
         self.run('sandbox', self.dir, '--base-port', str(self.base), '--domain', 'example.test', instance=False)
         with open(self.dir + '/posthorn.conf') as f:
             conf = f.read()
         m = re.search(r'(?m)^spool \{(.*)\}$', conf)
-        keys = 'segment-size 1M min-free 4M checkpoint-interval 1s retry-min 1s retry-max 2s '
+        keys = 'segment-size 1M min-free 4M checkpoint-interval 1s retry-min 1s retry-max 2s site-retry-max 2s '
         conf = conf.replace(m.group(0), 'spool { %s%s}' % (keys, '')) if m else conf + 'spool { %s}\n' % keys
+        conf = re.sub(r'(?m)^relay-from .*$', 'relay-from 127.0.0.0/8', conf)
+        conf += 'route { relay-host "[127.0.0.1]:%d" }\n' % self.elsewhere.port
         with open(self.dir + '/posthorn.conf', 'w') as f:
             f.write(conf)
         for u in self.users:
@@ -204,6 +300,8 @@ class Sender(Client):
     def send(self, s):
         j, token = self.load.journal, self.load.token()
         users = self.rng.sample(self.load.instance.users, self.rng.choice((1, 1, 2, 3)))
+        if self.rng.random() < 0.3:
+            users += self.rng.sample(self.load.instance.others, self.rng.choice((1, 2)))
         codes = [s.mail('a@elsewhere.test')[0], *(s.rcpt(u)[0] for u in users)]
         if any(c != 250 for c in codes):
             j.refused += 1
@@ -263,6 +361,7 @@ class Load:
     def __init__(self, instance, journal, rng, senders=4, readers=2, first=0):
         self.instance, self.journal, self.rng = instance, journal, rng
         self.ended, self.lock, self.last = threading.Event(), threading.Lock(), first
+        instance.elsewhere.journal = journal
         self.clients = [Sender(self) for _ in range(senders)] + [Reader(self) for _ in range(readers)]
 
     def token(self):
@@ -284,7 +383,7 @@ def judge(instance, journal):
         wait_for('an empty queue', lambda: instance.messages() == 0, 3 * ANSWER, 0.1)
     except TimeoutError:
         return ['the queue does not drain: %s messages' % instance.messages()]
-    bad, places = [], {}
+    bad, places = elsewhere_lacks(instance, journal), {}
     for user in instance.users:
         m = instance.imap(user)
         for box in BOXES:
@@ -292,7 +391,7 @@ def judge(instance, journal):
                 places.setdefault((user, token), []).append('%s:%d' % (box, uid))
         m.logout()
     for token, users in journal.sent.items():
-        for user in users:
+        for user in (u for u in users if u in instance.users):
             found = places.pop((user, token), [])
             if len(found) > 1:
                 bad.append('%d is twice in %s: %s' % (token, user, found))
@@ -302,6 +401,14 @@ def judge(instance, journal):
     bad += twice_by_id(instance)
     bad += [line for line in instance.log().splitlines() if ' ev=panic' in line or 'confine.denied' in line][:3]
     return bad + journal.complaints
+
+
+def elsewhere_lacks(instance, journal):
+    """Acknowledged messages that the server elsewhere never took. It may have some twice: whoever
+    is killed before he hears the answer asks again (RFC 1047)."""
+    return ['%d lost for %s (spool id %s)' % (token, user, journal.acked[token])
+            for token, users in journal.sent.items() if token in journal.acked
+            for user in users if user in instance.others and (token, user.split('@')[0]) not in journal.taken]
 
 
 def twice_by_id(instance):

@@ -117,7 +117,8 @@ def sockets(folder, names):
 def started(inst, journal):
     """Starts what a cut left, with a journal that later cuts do not see. Complaints."""
     own = Journal()
-    own.sent, own.acked = journal.sent, journal.acked
+    own.sent, own.acked, own.taken = journal.sent, journal.acked, dict(journal.taken)
+    inst.elsewhere.journal = own
     own.shown = {k: dict(v) for k, v in journal.shown.items()}
     try:
         inst.start()
