@@ -77,7 +77,7 @@ master_child_ready(void)
 	if (master.ready || !children_all_ready())
 		return;
 	master.ready = true;
-	LOG_INFO("master.ready", L_U64("processes", master.n_children),
+	LOG_INFO("master.ready", L_U64("processes", children_count()),
 	    L_U64("listeners", master.n_listeners), L_U64("ms", clock_ms() - master.started_ms));
 	log_flush();
 	tell_starter("ok");
@@ -128,7 +128,7 @@ stopped_for_upgrade(void)
 	master.upgrading = master.stopping = master.ready = false;
 	loop_timer_clear(master.loop, &master.kill_timer);
 	for (size_t i = 0; i < master.n_children; i++)
-		if (child_start(&master.children[i], &e)) {
+		if (!master.children[i].idle && child_start(&master.children[i], &e)) {
 			LOG_ERROR("master.start_failed", L_C("text", e.text));
 			master.stopping = true;
 			return false;
@@ -211,6 +211,7 @@ static void
 reload_done(void *arg, const struct err *e)
 {
 	listeners_close_unkept();
+	filters_retire();
 	if (e)
 		LOG_ERROR("master.reload_failed", L_C("text", e->text));
 	else
@@ -234,6 +235,33 @@ open_log(const struct settings *s)
 	close(fd);
 }
 
+static struct settings *next_settings; /* while plugins get ready for them */
+
+/* The plugins are ready, or e says why not: from here on nothing but a listener can refuse. */
+static void
+reload_go(void *arg, const struct err *e)
+{
+	struct settings *n = next_settings;
+	struct err mine = { 0 };
+
+	(void)arg;
+	next_settings = NULL;
+	if (!e && listeners_open(n, &mine)) {
+		filters_abandon();
+		e = &mine;
+	}
+	if (e) {
+		LOG_ERROR("master.reload_refused", L_C("text", e->text));
+		settings_free(&n);
+		reload_caller.done(reload_caller.arg, e);
+		return;
+	}
+	settings_free(&master.settings);
+	master.settings = n;
+	open_log(n);
+	children_reload(reload_done, NULL);
+}
+
 int
 master_reload(struct err *e, void (*done)(void *, const struct err *), void *arg)
 {
@@ -250,8 +278,10 @@ master_reload(struct err *e, void (*done)(void *, const struct err *), void *arg
 		r = err_set(e, -EINVAL, "the config cannot be read");
 	else if (master.stopping)
 		r = err_set(e, -EBUSY, "the instance is stopping");
-	else if (!(r = can_reload(master.settings, n, e)) && !(r = tls_read(n, &pem, e)))
-		r = listeners_open(n, e);
+	else if (next_settings)
+		r = err_set(e, -EBUSY, "a reload is under way");
+	else if (!(r = can_reload(master.settings, n, e)))
+		r = tls_read(n, &pem, e);
 	if (pem.p)
 		explicit_bzero(pem.p, pem.n);
 	buf_done(&pem);
@@ -261,12 +291,10 @@ master_reload(struct err *e, void (*done)(void *, const struct err *), void *arg
 		settings_free(&n);
 		return r;
 	}
-	settings_free(&master.settings);
-	master.settings = n;
-	open_log(n);
+	next_settings = n;
 	reload_caller.done = done;
 	reload_caller.arg = arg;
-	children_reload(reload_done, NULL);
+	filters_prepare(n, reload_go, NULL);
 	return 0;
 }
 
@@ -442,11 +470,12 @@ start(struct err *e)
 	if (pem.p)
 		explicit_bzero(pem.p, pem.n);
 	buf_done(&pem);
-	if (r || listeners_open(s, e) || control_start(e) || metrics_start(e) || children_plan(s, e))
+	if (r || listeners_open(s, e) || control_start(e) || metrics_start(e) || children_plan(s, e) ||
+	    filters_plan(master.settings, e))
 		return e->code;
 	listeners_close_unkept(); /* of an upgrade with another configuration */
 	for (size_t i = 0; i < master.n_children; i++)
-		if (child_start(&master.children[i], e))
+		if (!master.children[i].idle && child_start(&master.children[i], e))
 			return e->code;
 	return 0;
 }

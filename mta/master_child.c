@@ -31,6 +31,7 @@
 
 #define BACKOFF_FIRST_MS 100
 #define BACKOFF_MAX_MS 30000
+#define BACKOFF_PLUGIN_MS 1000 /* mail waits for it, and it has a circuit breaker at its callers */
 #define HEALTHY_MS 60000
 #define PEM_MAX (256u << 10)
 
@@ -46,6 +47,7 @@ const struct program programs[] = {
 	{ ROLE_RELAYD, "mta", false, false, 2 },
 	{ ROLE_TABLED, "mta", false, false, 3, CONF_FOR_TABLED },
 	{ ROLE_QUEUED, "mta", false, false, 1, CONF_FOR_QUEUED },
+	{ ROLE_FILTERD, "mta", false, false, 3 },
 	{ ROLE_SUBMITD, "mta", false, true, 0 },
 	{ ROLE_BOUNCED, "mta", false, false, 0 },
 	{ ROLE_PICKUPD, "mta", false, false, 0 },
@@ -81,6 +83,8 @@ instances(const struct settings *s, enum role r)
 		return s->maild_processes ? s->maild_processes : (half + 1) / 2;
 	case ROLE_MIMED:
 		return s->mimed_processes ? s->mimed_processes : 2;
+	case ROLE_FILTERD:
+		return CONF_PLUGINS_MAX; /* slots */
 	case ROLE_RELAYD:
 		return s->relayd_processes ? s->relayd_processes : half;
 	default:
@@ -113,7 +117,11 @@ children_plan(const struct settings *s, struct err *e)
 			if (master.n_children == MASTER_PROCS || k >= 64)
 				return err_set(e, -E2BIG, "too many processes: more than %d in all, or more than "
 				    "64 %s", MASTER_PROCS, role_name(programs[i].role));
-			*c = (struct master_child){ .program = &programs[i], .instance = k };
+			*c = (struct master_child){ .program = &programs[i], .instance = k, .control_fd = -1 };
+			if (programs[i].role == ROLE_FILTERD) { /* nobody asks it anything by hand */
+				master.n_children++;
+				continue;
+			}
 			c->control_fd = control_socket(s, programs[i].role, k, e);
 			if (c->control_fd < 0)
 				return c->control_fd;
@@ -200,7 +208,10 @@ send_config(struct master_child *c)
 {
 	struct buf text = { 0 }, b = { 0 };
 
-	settings_text(master.settings, c->program->secrets, &text);
+	if (c->program->role == ROLE_FILTERD)
+		settings_text_plugin(filters_settings(c), c->instance + 1, &text);
+	else
+		settings_text(master.settings, c->program->secrets, &text);
 	wire_str(&b, SU_TEXT, buf_view(&text));
 	child_send(c, SETUP_CONFIG, 0, &b, -1);
 	buf_done(&b);
@@ -477,6 +488,7 @@ from_child(struct conn *conn, struct frame *f)
 	if (f->type == SETUP_READY) {
 		c->ready = true;
 		c->started_ms = clock_ms();
+		filters_ready(c);
 		master_child_ready();
 	} else if (f->type == SETUP_RELOADED && c->waiting) {
 		c->waiting = false;
@@ -539,7 +551,9 @@ exec_child(const char *path, int fd)
 static bool
 wanted(const struct master_child *c)
 {
-	return c->program->role != ROLE_TABLED || conf_wants_tabled(master.settings);
+	if (c->program->role == ROLE_TABLED)
+		return conf_wants_tabled(master.settings);
+	return !c->idle;
 }
 
 int
@@ -574,7 +588,8 @@ child_start(struct master_child *c, struct err *e)
 	send_config(c);
 	send_tls(c);
 	send_listeners(c);
-	child_send(c, SETUP_CONTROL, 0, NULL, fcntl(c->control_fd, F_DUPFD_CLOEXEC, 10));
+	if (c->control_fd >= 0)
+		child_send(c, SETUP_CONTROL, 0, NULL, fcntl(c->control_fd, F_DUPFD_CLOEXEC, 10));
 	if (c->program->listens)
 		child_send(c, SETUP_CENSUS, 0, NULL,
 		    fcntl(census_fds[c->program - programs], F_DUPFD_CLOEXEC, 10));
@@ -591,7 +606,7 @@ restart(void *arg)
 	struct master_child *c = arg;
 	struct err e;
 
-	if (master.stopping || c->pid)
+	if (master.stopping || c->pid || c->idle)
 		return;
 	c->restarts++;
 	if (child_start(c, &e)) {
@@ -621,7 +636,9 @@ child_exited(pid_t pid, int status)
 		snprintf(c->last_exit, sizeof c->last_exit, "signal %d", WTERMSIG(status));
 	else
 		snprintf(c->last_exit, sizeof c->last_exit, "status %d", WEXITSTATUS(status));
-	if (master.stopping) {
+	if (c->fresh)
+		filters_died(c);
+	if (master.stopping || c->idle) {
 		LOG_INFO("master.ended", L_C("child", role_name(c->program->role)), L_I64("pid", pid),
 		    L_C("how", c->last_exit));
 		return;
@@ -629,10 +646,22 @@ child_exited(pid_t pid, int status)
 	c->backoff_ms = healthy || !c->backoff_ms ? BACKOFF_FIRST_MS : c->backoff_ms * 2;
 	if (c->backoff_ms > BACKOFF_MAX_MS)
 		c->backoff_ms = BACKOFF_MAX_MS;
+	if (c->program->role == ROLE_FILTERD && c->backoff_ms > BACKOFF_PLUGIN_MS)
+		c->backoff_ms = BACKOFF_PLUGIN_MS;
 	LOG_ERROR("master.died", L_C("child", role_name(c->program->role)),
 	    L_U64("instance", c->instance), L_I64("pid", pid), L_C("how", c->last_exit),
 	    L_U64("restart_ms", c->backoff_ms));
 	loop_timer(master.loop, &c->restart, c->backoff_ms, restart, c);
+}
+
+unsigned
+children_count(void)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < master.n_children; i++)
+		n += wanted(&master.children[i]);
+	return n;
 }
 
 bool

@@ -98,8 +98,8 @@ answer_status(struct admin *a)
 	for (size_t i = 0; i < master.n_children; i++) {
 		struct master_child *c = &master.children[i];
 
-		if (!c->number)
-			continue; /* never wanted */
+		if (c->idle || !c->number)
+			continue; /* not wanted */
 		role_user(c->program->role, users[i]);
 		procs[s.n_procs++] = (struct master_proc){ .role = str_c(role_name(c->program->role)),
 			.instance = c->instance, .state = state_of(c), .pid = (uint64_t)c->pid,

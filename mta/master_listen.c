@@ -110,11 +110,22 @@ same_options(const struct conf_listen *a, const struct conf_listen *b)
 	    a->plaintext_auth == b->plaintext_auth && a->proxy == b->proxy;
 }
 
+/* Which plugins it names, in which order. */
+static uint64_t
+plugins_of(const struct conf_listen *c)
+{
+	uint64_t digest = c->n_plugins;
+
+	for (size_t i = 0; i < c->n_plugins; i++)
+		digest = digest * 31 + str_ihash(c->plugins[i]);
+	return digest;
+}
+
 static struct master_listener
 listener_of(const struct conf_listen *c)
 {
 	struct master_listener n = { .port = c->port, .fd = -1, .keep = true, .fresh = true,
-		.options = *c, .role = listen_role(c->proto) };
+		.options = *c, .role = listen_role(c->proto), .plugins = plugins_of(c) };
 
 	snprintf(n.name, sizeof n.name, "%.*s", STR_ARG(c->name));
 	snprintf(n.address, sizeof n.address, "%.*s", STR_ARG(c->address));
@@ -130,7 +141,7 @@ listener_open(const struct conf_listen *c, struct err *e)
 	if (l) {
 		l->keep = true;
 		l->role = n.role;
-		l->changed = !same_options(&l->options, c);
+		l->changed = !same_options(&l->options, c) || l->plugins != n.plugins;
 		return 0;
 	}
 	if (master.n_listeners == MASTER_LISTENERS)
@@ -174,6 +185,7 @@ listeners_open(const struct settings *s, struct err *e)
 		struct master_listener n = listener_of(&s->listen[i]);
 
 		find(&n)->options = s->listen[i];
+		find(&n)->plugins = n.plugins;
 	}
 	return 0;
 }

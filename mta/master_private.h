@@ -28,6 +28,11 @@ extern const size_t n_programs;
 struct master_child {
 	const struct program *program;
 	unsigned instance;
+	bool idle;               /* a slot of filterd that no plugin has now: not to be started */
+	bool fresh;              /* of filterd: started for a reload that is not done yet */
+	struct file_id {
+		uint64_t dev, ino, size, sec, nsec;
+	} file;                  /* of filterd: the shared object as it was at the start */
 	pid_t pid;               /* 0: not running */
 	struct conn conn;
 	bool connected;          /* conn is open */
@@ -54,6 +59,7 @@ struct master_listener {
 	bool fresh;              /* opened by this reload: the children do not have it yet */
 	bool changed;            /* the same socket with other options */
 	struct conf_listen options; /* its strings are not looked at */
+	uint64_t plugins;        /* a digest of their names */
 };
 
 struct master {
@@ -93,9 +99,25 @@ int child_start(struct master_child *c, struct err *e);
 void child_exited(pid_t pid, int status);
 void child_send(struct master_child *c, uint16_t type, uint64_t id, const struct buf *b, int fd);
 bool children_all_ready(void);
+unsigned children_count(void); /* those that are to run */
 /* CONFIG, TLS and changed listeners to every child, then RELOADED; done(arg,
  * err) once all have answered (err NULL: fine). */
 void children_reload(void (*done)(void *arg, const struct err *e), void *arg);
+/* master_filter.c */
+/* Before a reload to n: gives each plugin its slot, and starts a process for those that are
+ * new or have changed; done(arg, err) when they are ready, or one of them is not (err; then
+ * none of them runs any more). */
+void filters_prepare(struct settings *n, void (*done)(void *arg, const struct err *e), void *arg);
+void filters_abandon(void);
+/* A process that filters_prepare started is ready; has ended before it was. */
+void filters_ready(struct master_child *c);
+void filters_died(struct master_child *c);
+/* What a process of filterd is told: the new settings while a reload is being prepared. */
+const struct settings *filters_settings(const struct master_child *c);
+/* After it: those that the settings no longer name finish what they have begun and end. */
+void filters_retire(void);
+/* The slots at the start. 0, or -E2BIG. */
+int filters_plan(struct settings *s, struct err *e);
 void children_metrics(void (*done)(void *arg, struct buf *text), void *arg);
 int tls_read(const struct settings *s, struct buf *out, struct err *e);
 

@@ -41,6 +41,8 @@ close_session(struct session *session)
 
 	if (!s)
 		return;
+	smtp_txn_end(s);
+	smtp_filter_over(s);
 	smtp_forget(s);
 	LOG_POSTFIX("smtp.ended", L_C("session", s->id), L_C("ip", session_peer_text(s->session)));
 	front_leave(&s->front);
@@ -54,6 +56,7 @@ smtpd_init(struct service *s, struct err *e)
 {
 	smtpd.service = s;
 	cache_init();
+	filter_init();
 	return 0;
 }
 

@@ -27,6 +27,9 @@ struct smtp_txn {                 /* from MAIL until its end */
 	struct smtp_text *text;   /* between the first BDAT and the last (RFC 3030) */
 	bool bdat_failed;         /* a chunk was refused: so are the others */
 	bool priority_lowered;
+	struct filter_txn filters;
+	unsigned outcome;         /* the reply to the message; 0: none */
+	uint64_t spool_id;
 };
 
 struct smtp {                     /* one connection */
@@ -43,6 +46,7 @@ struct smtp {                     /* one connection */
 	bool trusted;             /* may say XCLIENT and XFORWARD: decided for the connection's own peer */
 	bool esmtp, closing;
 	unsigned errors, commands, mails;
+	struct filter_session filters;
 	char id[20];              /* session id of the log */
 };
 
@@ -106,9 +110,10 @@ void smtp_extensions_put(struct smtp *s, struct buf *b);
 bool smtp_mail_params(struct smtp *s, struct str rest);
 bool smtp_rcpt_params(struct smtp *s, struct envelope_rcpt *r, struct str rest);
 
-/* smtpd_hello.c: the limits, TLS and the greeting of a new connection; false: it ends. */
+/* smtpd_hello.c: the limits, TLS and the greeting of a new connection; false: it ends. welcome: the
+ * plugins and the greeting alone. */
 bool smtp_greet(struct smtp *s);
-void smtp_say_greeting(struct smtp *s);
+bool smtp_welcome(struct smtp *s);
 /* Answers when the client has one session too many: false. */
 bool smtp_within_limits(struct smtp *s, enum front_answer a);
 void cmd_ehlo(struct smtp *s, struct str arg);
@@ -121,6 +126,15 @@ void cmd_xforward(struct smtp *s, struct str arg);
 void smtp_forward_free(struct smtp_forward **f);
 /* Into the envelope and the transaction: whose the message is. */
 void smtp_forward_note(const struct smtp *s, struct smtp_txn *t);
+
+/* smtpd_filter.c: asks the plugins about this step; false: one objected, which was answered
+ * (address: about whom, for the log). Yields. */
+bool smtp_filter(struct smtp *s, enum filter_hook hook, struct str address);
+/* The session as plugins are told of it, with text in a; NULL: nobody is to be asked. */
+struct filter_session *smtp_filters(struct smtp *s, struct arena *a);
+/* The transaction, the connection is over. */
+void smtp_filter_txn_over(struct smtp *s);
+void smtp_filter_over(struct smtp *s);
 
 void cmd_mail(struct smtp *s, struct str arg);
 void cmd_rcpt(struct smtp *s, struct str arg);

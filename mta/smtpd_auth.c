@@ -63,7 +63,8 @@ answered(struct smtp *s, struct str mech, struct str user, const struct login_an
 		smtp_reply(s, 454, "4.7.0", "Temporary authentication failure");
 	} else {
 		s->account = l->account;
-		smtp_reply(s, 235, "2.7.0", "Authentication successful");
+		if (smtp_filter(s, FILTER_AUTH, l->user))
+			smtp_reply(s, 235, "2.7.0", "Authentication successful");
 	}
 }
 

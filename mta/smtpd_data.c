@@ -85,6 +85,7 @@ say_refusal(struct smtp *s, const struct accept_verdict *v)
 	const struct envelope *e = &s->txn->env;
 	size_t i = 0;
 
+	s->txn->outcome = v->smtp;
 	if (v->smtp != DISCARDED) {
 		metric_add(v->smtp < 500 ? &deferred : &rejected, 1);
 		smtp_refused(s, v->smtp, v->enhanced, s->txn->env.sender, v->text);
@@ -127,6 +128,8 @@ hand_over(struct smtp *s, struct smtp_text *t)
 		say_refusal(s, &verdict);
 		return;
 	}
+	s->txn->outcome = is_ok(q.outcome) ? 250 : q.smtp ? q.smtp : 451;
+	s->txn->spool_id = q.spool_id;
 	say_result(s, &q);
 	report(s, &q, size, clock_us() - start);
 }
@@ -173,6 +176,10 @@ cmd_data(struct smtp *s, struct str arg)
 
 	if (!data_in_order(s, arg))
 		return;
+	if (!smtp_filter(s, FILTER_DATA, s->txn->env.sender)) {
+		smtp_txn_end(s);
+		return;
+	}
 	t = text_new(s, false);
 	if (!t) {
 		smtp_refuse(s, 452, "4.3.1", s->txn->env.sender, "Out of memory, try later");

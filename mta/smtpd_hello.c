@@ -7,11 +7,16 @@
 #include "lib/base/log.h"
 #include "mta/smtpd.h"
 
-void
-smtp_say_greeting(struct smtp *s)
+bool
+smtp_welcome(struct smtp *s)
 {
+	if (!smtp_filter(s, FILTER_CONNECT, STR_NULL)) {
+		s->closing = true;
+		return false;
+	}
 	stream_printf(s->io, "220 %.*s %s Posthorn\r\n", STR_ARG(smtp_settings()->hostname),
 	    smtp_is_lmtp(s) ? "LMTP" : "ESMTP");
+	return true;
 }
 
 bool
@@ -48,14 +53,13 @@ smtp_greet(struct smtp *s)
 		smtp_reply(s, 554, "5.5.0", "The server speaks first");
 		return false;
 	}
-	smtp_say_greeting(s);
-	return true;
+	return smtp_welcome(s);
 }
 
 /* ---- EHLO and its like ---- */
 
 static bool
-hello_name(struct smtp *s, struct str arg)
+hello_name(struct smtp *s, struct str arg, bool esmtp)
 {
 	char *name;
 
@@ -71,7 +75,12 @@ hello_name(struct smtp *s, struct str arg)
 	}
 	free(s->helo);
 	s->helo = name;
-	return true;
+	s->esmtp = esmtp;
+	if (smtp_filter(s, FILTER_HELO, STR_NULL))
+		return true;
+	free(s->helo);
+	s->helo = NULL;
+	return false;
 }
 
 bool
@@ -102,9 +111,8 @@ cmd_ehlo(struct smtp *s, struct str arg)
 {
 	struct buf b;
 
-	if (!hello_name(s, arg))
+	if (!hello_name(s, arg, true))
 		return;
-	s->esmtp = true;
 	buf_init(&b, 4096);
 	buf_printf(&b, "250-%.*s\r\n", STR_ARG(smtp_settings()->hostname));
 	smtp_extensions_put(s, &b);
@@ -116,9 +124,8 @@ cmd_ehlo(struct smtp *s, struct str arg)
 void
 cmd_helo(struct smtp *s, struct str arg)
 {
-	if (!hello_name(s, arg))
+	if (!hello_name(s, arg, false))
 		return;
-	s->esmtp = false;
 	stream_printf(s->io, "250 %.*s\r\n", STR_ARG(smtp_settings()->hostname));
 }
 

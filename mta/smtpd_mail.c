@@ -153,6 +153,10 @@ cmd_mail(struct smtp *s, struct str arg)
 	/* The line is gone after this: another session may read one meanwhile. */
 	if (queue_pressure(&delay) == 1)
 		co_sleep(delay);
+	if (!smtp_filter(s, FILTER_MAIL, t->env.sender)) {
+		smtp_txn_end(s);
+		return;
+	}
 	if (t->priority_lowered)
 		smtp_reply(s, 250, "2.3.6", "0 is the new priority"); /* RFC 6710 section 4.2 */
 	else
@@ -252,6 +256,7 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	struct envelope_rcpt said = { 0 };
 	struct path to;
 	struct str rest, address;
+	size_t before;
 	int code;
 
 	if (!rcpt_in_order(s))
@@ -266,6 +271,7 @@ cmd_rcpt(struct smtp *s, struct str arg)
 	if (!smtp_rcpt_params(s, &said, rest))
 		return;
 	address = rcpt_address(s, &to, t->arena);
+	before = t->env.n_rcpts;
 	code = cache_resolve(address, t->env.sender, t->arena, &who);
 	if (code < 0)
 		smtp_refuse(s, 451, "4.3.0", address, "Recipient cannot be looked up now");
@@ -273,6 +279,8 @@ cmd_rcpt(struct smtp *s, struct str arg)
 		return;
 	else if (accept_rcpt(&t->env, &t->rcpts_cap, &who, address, &said, t->arena) < 0)
 		smtp_reply(s, 452, "4.5.3", "Too many recipients");
+	else if (!smtp_filter(s, FILTER_RCPT, address))
+		t->env.n_rcpts = before;
 	else
 		smtp_reply(s, 250, "2.1.5", "Ok");
 }

@@ -75,6 +75,7 @@ begin_anew(struct smtp *s, const struct xclient *x, struct arena *a)
 	const struct settings *set = smtp_settings();
 
 	smtp_forget(s);
+	smtp_filter_over(s);
 	s->errors = s->commands = 0;
 	take_addresses(s, x);
 	free(s->host);
@@ -86,7 +87,7 @@ begin_anew(struct smtp *s, const struct xclient *x, struct arena *a)
 	if (take_login(s, x->v[XCLIENT_LOGIN], a) &&
 	    smtp_within_limits(s, front_move(&s->front, s->session, set->smtp_sessions,
 	        set->smtp_sessions_per_address)))
-		smtp_say_greeting(s);
+		smtp_welcome(s);
 }
 
 static bool

@@ -145,6 +145,7 @@ smtp_txn_end(struct smtp *s)
 	if (!s->txn)
 		return;
 	text_free(&s->txn->text);
+	smtp_filter_txn_over(s);
 	a = s->txn->arena;
 	s->txn = NULL;
 	arena_free(&a);

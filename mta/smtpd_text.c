@@ -74,6 +74,7 @@ text_new(struct smtp *s, bool octets)
 	t->smtp = s;
 	t->octets = octets;
 	t->binary = octets && s->txn->env.body == ENV_BINARYMIME;
+	t->whole = smtp_filters(s, s->txn->arena) != NULL;
 	t->scan.line_max = smtp_settings()->smtp_line_limit;
 	return t;
 }
@@ -156,6 +157,11 @@ request(struct smtp_text *t, struct str content, char with[static 16])
 		.submitted = s->listen->proto == CONF_SUBMISSION };
 
 	with_protocol(s, with);
+	if (t->whole && (r.filters = smtp_filters(s, s->txn->arena))) {
+		r.filter_txn = &s->txn->filters;
+		r.filter_txn->env = r.env;
+		r.filter_txn->arena = s->txn->arena;
+	}
 	if (tls)
 		r.tls = arena_printf(s->txn->arena, "%s with cipher %s (%u bits)", tls->version,
 		    tls->cipher, tls->bits);
@@ -255,10 +261,12 @@ forget(struct smtp_text *t)
 static void
 make_room(struct smtp_text *t)
 {
-	if (!t->refused.smtp && t->len == t->cap && (t->cap >= BUFFER_MAX || !buffer_double(t))) {
-		if (header_whole(t))
+	bool ahead = t->cap >= BUFFER_MAX && !t->whole;
+
+	if (!t->refused.smtp && t->len == t->cap && (ahead || !buffer_double(t))) {
+		if (!t->whole && header_whole(t))
 			go_ahead(t);
-		else if (t->len > smtp_settings()->header_size_limit)
+		else if (!t->whole && t->len > smtp_settings()->header_size_limit)
 			refuse(t, 552, "5.3.4", "Message header too large");
 		else if (!buffer_double(t))
 			refuse(t, 452, "4.3.1", "Out of memory, try later");

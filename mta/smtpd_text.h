@@ -18,6 +18,7 @@ struct smtp_text {
 	size_t len, cap;
 	struct dotscan scan;         /* octets only: its faults and line_max */
 	bool binary;                 /* BINARYMIME: octets that are no lines, kept as they are */
+	bool whole;                  /* plugins want to see it: nothing goes ahead */
 	bool octets;                 /* BDAT: neither dots nor an end */
 	bool cr;                     /* BDAT: what was looked at ended in CR */
 	size_t line_len;             /* BDAT: length of the unfinished line */

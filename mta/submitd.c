@@ -74,6 +74,8 @@ struct submission {
 	bool exempt;              /* maild, bounced */
 	struct envelope env;
 	struct submit_answer answer;
+	struct filter_session filters;
+	struct filter_txn filter_txn;
 };
 
 static const struct settings *
@@ -391,6 +393,32 @@ step_dedup_key(struct submission *s)
 	return true;
 }
 
+/* The plugins that are asked about the house's own mail: no connection, all at once. */
+static bool
+filters_ask(struct submission *s)
+{
+	static const enum filter_hook hooks[] = { FILTER_MAIL, FILTER_DATA };
+	struct filter_verdict v = { 0 };
+
+	s->filters = (struct filter_session){ .flags = FILTER_F_LOCAL | FILTER_F_SUBMITTED,
+		.listener = STR("local"), .user = s->env.user, .id = s->env.trace,
+		.client_name = s->env.client_name };
+	s->filter_txn = (struct filter_txn){ .env = &s->env, .arena = s->arena };
+	if (!filter_wanted(settings(), &s->filters))
+		return true;
+	for (size_t i = 0; i < sizeof hooks / sizeof *hooks && v.action == FILTER_CONTINUE; i++)
+		filter_ask_all(settings(), &s->filters, &s->filter_txn, hooks[i], s->arena, &v);
+	if (v.action != FILTER_CONTINUE)
+		return refuse(s, v.smtp, str_c(v.enhanced), str_c(v.text));
+	return true;
+}
+
+static bool
+step_filters(struct submission *s)
+{
+	return !settings()->n_plugins || filters_ask(s);
+}
+
 static bool
 step_hand_over(struct submission *s)
 {
@@ -401,6 +429,11 @@ step_hand_over(struct submission *s)
 		.submitted = !s->exempt, .note = accept_log,
 		.ours = true };
 	int code;
+
+	if (settings()->n_plugins && filter_wanted(settings(), &s->filters)) {
+		r.filters = &s->filters;
+		r.filter_txn = &s->filter_txn;
+	}
 
 	e->flags |= ENV_LOCAL | (s->exempt ? ENV_EXEMPT : 0) |
 	    (s->req.flags & (ENV_SMTPUTF8 | ENV_REQUIRETLS)) |
@@ -423,7 +456,7 @@ step_hand_over(struct submission *s)
 
 static bool (*const steps[])(struct submission *) = {
 	step_caller, step_pressure, step_content, step_sender, step_rcpts, step_dedup_key,
-	step_hand_over,
+	step_filters, step_hand_over,
 };
 
 /* ---- a request ---- */
@@ -484,6 +517,10 @@ run(struct submission *s, const struct frame *f)
 	    ++submitd.count);
 	while (i < sizeof steps / sizeof *steps && steps[i](s))
 		i++;
+	if (s->filter_txn.env) {
+		filter_txn_over(&s->filters, &s->filter_txn, s->answer.smtp, s->answer.spool_id);
+		filter_session_over(&s->filters);
+	}
 	note(s, clock_us() - start);
 	answer(s->peer, f, &s->answer);
 	if (s->mapped) {
@@ -522,6 +559,7 @@ submitd_init(struct service *s, struct err *e)
 {
 	(void)e;
 	submitd.service = s;
+	filter_init();
 	return 0;
 }
 

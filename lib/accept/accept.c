@@ -9,6 +9,7 @@
 #include "lib/accept/check.h"
 #include "lib/accept/copies.h"
 #include "lib/accept/fields.h"
+#include "lib/accept/filtered.h"
 #include "lib/base/clock.h"
 #include "lib/client/rewrite.h"
 #include "lib/mail/header.h"
@@ -160,6 +161,7 @@ struct outgoing {
 	struct buf checked, rewritten, text; /* what header and body point into */
 	struct buf head;               /* what is added; all of the header section where other
 	                                * servers may get another one */
+	struct buf filtered;           /* the whole message, as plugins made it */
 	struct iovec pieces[ACCEPT_CUTS + 3];
 	size_t n;
 	uint64_t size;
@@ -175,6 +177,7 @@ outgoing_done(struct outgoing *o)
 	buf_done(&o->rewritten);
 	buf_done(&o->text);
 	buf_done(&o->head);
+	buf_done(&o->filtered);
 }
 
 static void
@@ -249,13 +252,13 @@ rewrite_header(const struct accept_request *r, struct arena *a, struct outgoing 
 	return code;
 }
 
-/* What other servers get in place of the header section that stands in o->head. */
+/* What other servers get in place of this header section. */
 static int
-find_generic(const struct accept_request *r, struct arena *a, struct outgoing *o)
+find_generic(const struct accept_request *r, struct str header, struct arena *a, struct outgoing *o)
 {
 	struct buf b = { 0 };
 	struct edits e;
-	int code = fields_rewrite(r->settings, buf_view(&o->head), true, a, &e);
+	int code = fields_rewrite(r->settings, header, true, a, &e);
 
 	if (code || !e.n)
 		return code;
@@ -318,9 +321,36 @@ compose(const struct accept_request *r, struct arena *a, bool last, struct outgo
 	put_missing(&o->head, r, &h);
 	add_header(o, &h, flat);
 	add_piece(o, o->body.p, o->body.n);
-	if (flat)
-		code = find_generic(r, a, o);
+	if (flat && !r->filters)
+		code = find_generic(r, buf_view(&o->head), a, o);
 	return o->head.over ? -ENOMEM : code;
+}
+
+/* The plugins' turn: the message in one piece, then what they made of it and of *env. */
+static int
+run_filters(const struct accept_request *r, struct arena *a, struct outgoing *o,
+    struct envelope *env, struct accept_verdict *ret_verdict)
+{
+	struct buf *whole = &o->filtered;
+	struct filter_verdict v;
+
+	whole->max = o->size + r->settings->message_size_limit + (1u << 20);
+	for (size_t i = 0; i < o->n; i++)
+		buf_put(whole, o->pieces[i].iov_base, o->pieces[i].iov_len);
+	if (whole->over)
+		return -ENOMEM;
+	v = filtered_message(r->settings, r->filters, r->filter_txn, env, whole, a);
+	if (v.smtp)
+		*ret_verdict = (struct accept_verdict){ v.smtp, v.enhanced, v.text };
+	else if (v.action == FILTER_DISCARD)
+		*ret_verdict = (struct accept_verdict){ 250, "2.0.0", "Ok" };
+	if (v.action == FILTER_QUARANTINE)
+		env->flags |= ENV_HELD;
+	o->n = o->size = 0;
+	add_piece(o, whole->p, whole->n);
+	if (ret_verdict->smtp || !rewrite_wanted(r->settings, REWRITE_GENERIC))
+		return 0;
+	return find_generic(r, str_head(buf_view(whole), header_length(buf_view(whole))), a, o);
 }
 
 /* ---- the envelope as it goes out ---- */
@@ -410,6 +440,7 @@ add_generic(const struct settings *s, struct envelope *e, struct str header, str
 /* A message that is to be handed over, but for its content. */
 struct ready {
 	const struct accept_request *request;
+	const struct envelope *env;    /* the request's, as plugins made it */
 	const struct check *check;
 	struct str generic;
 	uint32_t flags;
@@ -425,7 +456,7 @@ complete(const struct ready *m, struct arena *a, struct envelope *ret,
 	struct accept_copies copies = { .n = 0 };
 	int code = 0;
 
-	*ret = *r->env;
+	*ret = *m->env;
 	ret->size = m->size;
 	ret->flags |= m->flags | (found && found->hold ? ENV_HELD : 0);
 	ret->arrived_us = clock_real_us();
@@ -444,12 +475,14 @@ static int
 accept_whole(const struct accept_request *r, struct arena *a, struct accept_verdict *ret_verdict,
     struct queue_answer *ret)
 {
-	struct envelope env;
+	struct envelope env, filtered = *r->env;
 	struct outgoing o;
 	int code = compose(r, a, true, &o, ret_verdict);
 
+	if (!code && !ret_verdict->smtp && r->filters)
+		code = run_filters(r, a, &o, &filtered, ret_verdict);
 	if (!code && !ret_verdict->smtp) {
-		struct ready m = { r, o.check, o.generic, o.flags, o.size };
+		struct ready m = { r, &filtered, o.check, o.generic, o.flags, o.size };
 
 		code = complete(&m, a, &env, ret_verdict);
 	}
@@ -485,7 +518,7 @@ int
 accept_message(const struct accept_request *r, struct arena *a,
     struct accept_verdict *ret_verdict, struct queue_answer *ret)
 {
-	if (r->content.n > SLICE && check_wanted(r))
+	if (r->content.n > SLICE && check_wanted(r) && !r->filters)
 		return accept_sliced(r, a, ret_verdict, ret);
 	return accept_whole(r, a, ret_verdict, ret);
 }
@@ -582,7 +615,7 @@ accept_close(struct accept_stream **sp, struct str part, struct accept_verdict *
 	int code = more(sp, part, true, ret_verdict);
 
 	if (!code && !ret_verdict->smtp) {
-		struct ready m = { &s->request, s->checked, s->generic, s->flags, s->queue.size };
+		struct ready m = { &s->request, s->request.env, s->checked, s->generic, s->flags, s->queue.size };
 
 		code = complete(&m, s->arena, &env, ret_verdict);
 		if (code || ret_verdict->smtp)

@@ -2,13 +2,15 @@
  * What everything that becomes mail passes, whoever brings it, in this order: limits on
  * the header section and loop detection; the rules of checks (check.h); canonical
  * addresses in the header (fields.h); trace header, fields that must not travel, what
- * submitted messages lack; copies (copies.h); what other servers get in place of its
- * addresses (generic), which travels beside it in the envelope. There is one door into the spool: accept_message, or
- * accept_open .. accept_close for a message that is not in memory whole.
+ * submitted messages lack; plugins (filtered.h); copies (copies.h); what other servers get
+ * in place of its addresses (generic), which travels beside it in the envelope. There is one
+ * door into the spool: accept_message, or accept_open .. accept_close for a message that is not
+ * in memory whole.
  */
 #ifndef LIB_ACCEPT_ACCEPT_H
 #define LIB_ACCEPT_ACCEPT_H
 
+#include "lib/client/filter.h"
 #include "lib/client/queue.h"
 #include "lib/conf/rules.h"
 
@@ -39,6 +41,8 @@ struct accept_request {
 	bool ours;                    /* the client is one of ours: as rewrite.headers has it */
 	bool submitted;               /* RFC 6409 section 8: Date and Message-ID are added,
 	                               * Bcc, Resent-Bcc and Content-Length left out */
+	struct filter_session *filters; /* whose plugins are asked about the whole message, which */
+	struct filter_txn *filter_txn;  /* accept_message alone can do; NULL: none is */
 };
 
 /* A refusal as SMTP says it; smtp 0: none; 250: taken and thrown away. */
@@ -64,8 +68,8 @@ struct accept_verdict accept_check(const struct settings *s, struct str content,
 /* Whether the header section of a message that begins so ends in it. */
 bool accept_header_whole(struct str content);
 
-/* Checks, rewrites, adds the trace header and what is missing, and hands the message to
- * queued. 0 and *ret_verdict (refused here) or *ret (queued's answer); negative:
+/* Checks, rewrites, adds the trace header and what is missing, asks the plugins, and hands
+ * the message to queued. 0 and *ret_verdict (refused here) or *ret (queued's answer); negative:
  * queued gave no answer. */
 int accept_message(const struct accept_request *r, struct arena *a,
     struct accept_verdict *ret_verdict, struct queue_answer *ret);

@@ -259,6 +259,99 @@ setting(struct parser *p, struct scope *sc, const struct conf_row *row,
 
 static void statement(struct parser *p, struct scope *sc);
 
+/* ---- options of plugins: any key, its values as texts ---- */
+
+static struct conf_option *
+option_add(struct parser *p, struct conf_plugin *pl, const struct conf_token *key)
+{
+	struct conf_option *v = pl->options;
+
+	for (size_t i = 0; i < pl->n_options; i++)
+		if (str_eq(v[i].name, key->text))
+			return &v[i];
+	if (pl->n_options % 8 == 0) {
+		v = ARENA_ARRAY(p->s->arena, struct conf_option, pl->n_options + 8);
+		if (!v) {
+			p->stop = p->failed = true;
+			return NULL;
+		}
+		if (pl->n_options)
+			memcpy(v, pl->options, pl->n_options * sizeof *v);
+		pl->options = v;
+	}
+	v = &v[pl->n_options++];
+	v->name = arena_dup(p->s->arena, key->text);
+	v->file = arena_dup(p->s->arena, p->file);
+	v->line = key->line;
+	v->col = key->col;
+	return v;
+}
+
+static void
+option_value(struct parser *p, struct conf_option *o, struct str text)
+{
+	struct str *v = o->v;
+
+	if (o->n % 8 == 0) {
+		v = ARENA_ARRAY(p->s->arena, struct str, o->n + 8);
+		if (v && o->n)
+			memcpy(v, o->v, o->n * sizeof *v);
+		o->v = v;
+	}
+	if (v)
+		v[o->n++] = arena_dup(p->s->arena, text);
+	else
+		p->stop = p->failed = true;
+}
+
+static void
+plugin_option(struct parser *p, struct conf_plugin *pl, const struct conf_token *key)
+{
+	struct conf_option *o = option_add(p, pl, key);
+	bool again = o != NULL;
+
+	for (bool after_comma = false; again; after_comma = true) {
+		struct str text;
+
+		if ((p->tok.kind != TOK_WORD && p->tok.kind != TOK_STRING) ||
+		    (p->tok.first && !after_comma)) {
+			if (p->tok.kind != TOK_BAD)
+				MISTAKE(p, key, "'%.*s' needs a value", STR_ARG(str_head(key->text, 80)));
+			skip_statement(p);
+			return;
+		}
+		if (take_value(p, &text))
+			option_value(p, o, text);
+		again = p->tok.kind == TOK_COMMA && !p->stop;
+		if (again)
+			advance(p);
+	}
+}
+
+/* What only a flattened text has: "@slot N", and "@at FILE LINE COL" behind an option. */
+static bool
+plugin_mark(struct parser *p, struct conf_plugin *pl, const struct conf_token *key)
+{
+	struct conf_option *o = pl->n_options ? &pl->options[pl->n_options - 1] : NULL;
+	struct str v[3] = { { 0 } };
+	uint32_t a = 0, b = 0;
+
+	if (p->files || !str_starts(key->text, STR("@")))
+		return false;
+	for (int i = 0; i < 3 && more_on_line(p); i++) {
+		v[i] = arena_dup(p->s->arena, p->tok.text);
+		advance(p);
+	}
+	if (str_eq(key->text, STR("@slot")) && str_u32(v[0], CONF_PLUGINS_MAX, &a)) {
+		pl->slot = a;
+	} else if (o && str_u32(v[1], UINT32_MAX, &a) && str_u32(v[2], UINT32_MAX, &b)) {
+		o->file = v[0];
+		o->line = a;
+		o->col = b;
+	}
+	return true;
+}
+
 /* "{" statements "}". A block may be left out where its line ends. */
 static void
 block_body(struct parser *p, struct scope *sc, const struct conf_token *key)
@@ -562,6 +655,11 @@ statement(struct parser *p, struct scope *sc)
 	row = conf_row_find(str_c(sc->block), key.text);
 	if (row) {
 		setting(p, sc, row, &key);
+		return;
+	}
+	if (!strcmp(sc->block, "plugin")) {
+		if (!plugin_mark(p, sc->base, &key))
+			plugin_option(p, sc->base, &key);
 		return;
 	}
 	unknown_key(p, sc, &key);

@@ -139,6 +139,23 @@ put_rows(struct buf *out, const void *base, const char *block, unsigned secrets,
 }
 
 static void
+put_options(struct buf *out, const struct conf_plugin *pl)
+{
+	for (size_t i = 0; i < pl->n_options; i++) {
+		const struct conf_option *o = &pl->options[i];
+
+		buf_printf(out, "\t%.*s ", STR_ARG(o->name));
+		for (size_t k = 0; k < o->n; k++) {
+			buf_puts(out, k ? ", " : "");
+			conf_quote(out, o->v[k]);
+		}
+		buf_puts(out, "\n\t@at ");
+		conf_quote(out, o->file);
+		buf_printf(out, " %u %u\n", o->line, o->col);
+	}
+}
+
+static void
 put_block(struct buf *out, const char *block, const char *arg, struct str name, const void *base,
     unsigned secrets)
 {
@@ -166,23 +183,48 @@ listen_word(const struct conf_listen *ls)
 	return "smtp";
 }
 
+/* Whose options are said: nobody's, one slot's, everybody's (slot 0). */
+struct whose {
+	bool any;
+	unsigned slot;
+};
+
 static void
-put_list(struct buf *out, const struct settings *s, const struct conf_block *block, unsigned secrets)
+put_plugin(struct buf *out, const struct conf_plugin *pl, struct whose whose)
+{
+	buf_puts(out, "plugin ");
+	conf_quote(out, pl->name);
+	buf_puts(out, " {\n");
+	put_rows(out, pl, "plugin", 0, "\t");
+	if (pl->slot)
+		buf_printf(out, "\t@slot %u\n", pl->slot);
+	if (whose.any && (!whose.slot || whose.slot == pl->slot))
+		put_options(out, pl);
+	buf_puts(out, "}\n");
+}
+
+static void
+put_list(struct buf *out, const struct settings *s, const struct conf_block *block,
+    unsigned secrets, struct whose whose)
 {
 	const void *element;
 
+	for (size_t i = 0; i < s->n_plugins && !strcmp(block->name, "plugin"); i++)
+		put_plugin(out, &s->plugins[i], whose);
+	if (!strcmp(block->name, "plugin"))
+		return;
 	for (size_t i = 0; (element = conf_list_at(s, block, i)); i++)
 		put_block(out, block->name, NULL, *(const struct str *)element, element, secrets);
 }
 
-void
-settings_text(const struct settings *s, unsigned secrets, struct buf *out)
+static void
+put_all(const struct settings *s, unsigned secrets, struct whose whose, struct buf *out)
 {
 	buf_puts(out, "config 1\n");
 	put_rows(out, s, "", secrets, "");
 	for (size_t i = 0; i < conf_n_blocks; i++) {
 		if (conf_blocks[i].kind == CONF_B_LIST)
-			put_list(out, s, &conf_blocks[i], secrets);
+			put_list(out, s, &conf_blocks[i], secrets, whose);
 		if (conf_blocks[i].kind != CONF_B_PLAIN)
 			continue;
 		buf_printf(out, "%s {\n", conf_blocks[i].name);
@@ -194,6 +236,18 @@ settings_text(const struct settings *s, unsigned secrets, struct buf *out)
 	for (size_t i = 0; i < s->n_listen; i++)
 		put_block(out, "listen", listen_word(&s->listen[i]), s->listen[i].name,
 		    &s->listen[i], secrets);
+}
+
+void
+settings_text(const struct settings *s, unsigned secrets, struct buf *out)
+{
+	put_all(s, secrets, (struct whose){ false, 0 }, out);
+}
+
+void
+settings_text_plugin(const struct settings *s, unsigned slot, struct buf *out)
+{
+	put_all(s, 0, (struct whose){ true, slot }, out);
 }
 
 void

@@ -51,6 +51,8 @@ struct conf_listen {
 	bool auth;              /* AUTH offered */
 	bool plaintext_auth;    /* AUTH allowed without TLS (settings.plaintext_auth_nets too) */
 	bool proxy;             /* PROXY v1/v2 header expected from trust_proxy addresses */
+	struct str *plugins;    /* those that are asked, in this order; none: all; "none": none is */
+	size_t n_plugins;
 };
 
 struct conf_tls_pair {
@@ -131,6 +133,35 @@ conf_table_is_foreign(const struct conf_table *t)
 }
 /* Whether the programs were built with what this type takes. */
 bool conf_table_built(enum conf_table_type type);
+
+/* An option of a plugin: what its block says that is no setting of ours. */
+struct conf_option {
+	struct str name;
+	struct str *v;                 /* its values, in their order */
+	size_t n;
+	struct str file;               /* where it was said */
+	unsigned line, col;
+};
+
+/* `plugin NAME { ... }`: a shared object that is asked about mail (posthorn-plugin(7)). */
+enum conf_plugin_sandbox { CONF_PLUGIN_STRICT, CONF_PLUGIN_NET, CONF_PLUGIN_NONE };
+enum conf_plugin_error { CONF_PLUGIN_TEMPFAIL, CONF_PLUGIN_ACCEPT, CONF_PLUGIN_REJECT };
+struct conf_plugin {
+	struct str name;
+	struct str file;
+	struct str *grants;            /* names of capabilities */
+	size_t n_grants;
+	unsigned sandbox;              /* enum conf_plugin_sandbox */
+	unsigned on_error;             /* enum conf_plugin_error: when it gives no answer */
+	uint64_t timeout_ms;           /* of a hook */
+	unsigned threads;              /* calls at a time; 0: 16 */
+	uint64_t memory_limit;         /* of the process's address space; 0: none */
+	bool local;                    /* mail that the house makes passes it too */
+	struct conf_option *options;
+	size_t n_options;
+	unsigned slot;                 /* of its process, given by the master: 1 + instance; 0: none */
+};
+#define CONF_PLUGINS_MAX 24
 
 /* A list of names: domains, or tables. */
 struct conf_names {
@@ -320,6 +351,9 @@ struct settings {
 	struct conf_rules check_header, check_mime_header, check_nested_header, check_body;
 	uint64_t check_body_limit;         /* 50K: of each part of a message; 0: all of it */
 	uint64_t check_time_ms;            /* 1s: of a message */
+	/* plugins, in the order in which they are asked */
+	struct conf_plugin *plugins;
+	size_t n_plugins;
 
 	/* authd */
 	unsigned auth_threads;             /* hashing threads; 0: cores */
@@ -364,8 +398,11 @@ void settings_free(struct settings **s);
 
 /* The flattened text (includes, env and file resolved) that the master sends to its
  * children; settings_parse of it gives equal settings, except for secrets, which only
- * those see who need them (CONF_FOR_*; 0: nobody). */
+ * those see who need them (CONF_FOR_*; 0: nobody), and for options of plugins. */
 void settings_text(const struct settings *s, unsigned secrets, struct buf *out);
+/* The same without secrets for the process of one plugin, with its options and where they were
+ * said. A slot of 0: those of all plugins. */
+void settings_text_plugin(const struct settings *s, unsigned slot, struct buf *out);
 
 /* Whether these settings take a tabled. */
 bool conf_wants_tabled(const struct settings *s);

@@ -14,6 +14,7 @@
 #define IN_HOP(field) offsetof(struct conf_next_hop, field)
 #define IN_POLICY(field) offsetof(struct conf_tls_policy, field)
 #define IN_TABLE(field) offsetof(struct conf_table, field)
+#define IN_PLUGIN(field) offsetof(struct conf_plugin, field)
 #define IN_TLS(field) offsetof(struct conf_tls_pair, field)
 #define N_OF(a) (sizeof(a) / sizeof *(a))
 #define KB 1024ull
@@ -41,6 +42,8 @@ const struct conf_block conf_blocks[] = {
 	{ "checks", CONF_B_PLAIN, "", "Rules for the lines of messages that come in." },
 	{ "table", CONF_B_LIST, "NAME", "Something to look addresses up in.",
 	    AT(tables), sizeof(struct conf_table) },
+	{ "plugin", CONF_B_LIST, "NAME", "A shared object that is asked about mail. What stands in it beside the settings below are options of the plugin.",
+	    AT(plugins), sizeof(struct conf_plugin) },
 	{ "spool", CONF_B_PLAIN, "", "The queue." },
 	{ "site", CONF_B_LIST, "NAME", "How much at a time one site is sent; .example.org stands for every name below it.",
 	    AT(sites), sizeof(struct conf_site) },
@@ -136,6 +139,9 @@ const struct conf_row conf_rows[] = {
 	{ "listen", "proxy", CONF_T_SWITCH, IN_LISTEN(proxy), "off", NULL,
 	    "Connections from trust-proxy addresses begin with a PROXY header, version 1 or 2.",
 	    .since = "0.1", .reload = true },
+	{ "listen", "plugins", CONF_T_NAMES, IN_LISTEN(plugins), NULL, "all",
+	    "The plugins that are asked about what comes in here, in this order, or none. Without it all are, in the order of their blocks.",
+	    .since = "0.2", .reload = true },
 
 	/* tls [NAME] */
 	{ "tls", "certificate", CONF_T_PATH, IN_TLS(cert_file), NULL, "required",
@@ -487,6 +493,32 @@ const struct conf_row conf_rows[] = {
 	{ "table", "cache-missing-time", CONF_T_TIME, IN_TABLE(cache_missing_ms), "10s", NULL,
 	    "pgsql, mysql, ldap: how long it is remembered that there is no such key.",
 	    .max = DAY, .zero = "none", .since = "0.1", .reload = true },
+
+	/* plugin NAME */
+	{ "plugin", "file", CONF_T_PATH, IN_PLUGIN(file), NULL, "required",
+	    "The shared object. A path without a slash is looked for in the folder where Posthorn's own plugins are installed, a relative one starts at the folder of the configuration file.",
+	    .since = "0.2", .reload = true, .required = true },
+	{ "plugin", "grant", CONF_T_NAMES, IN_PLUGIN(grants), NULL, "none",
+	    "What the plugin may do besides answering: headers, recipients, sender, body (edit them), dns, network, files. One that needs more does not start.",
+	    .since = "0.2", .reload = true },
+	{ "plugin", "sandbox", CONF_T_CHOICE, IN_PLUGIN(sandbox), "strict", NULL,
+	    "What the system lets its process do: strict: nothing but compute; net: make connections too; none: whatever its system user may.",
+	    .words = "strict|net|none", .since = "0.2", .reload = true },
+	{ "plugin", "on-error", CONF_T_CHOICE, IN_PLUGIN(on_error), "tempfail", NULL,
+	    "What becomes of mail when the plugin crashes, takes too long, or cannot be reached: the client is told to try later, it is accepted as if the plugin were not there, or it is refused.",
+	    .words = "tempfail|accept|reject", .since = "0.2", .reload = true },
+	{ "plugin", "timeout", CONF_T_TIME, IN_PLUGIN(timeout_ms), "10s", NULL,
+	    "How long it may take to answer; all plugins together have a minute for a message.",
+	    .min = 10, .max = MINUTE, .since = "0.2", .reload = true },
+	{ "plugin", "threads", CONF_T_NUMBER, IN_PLUGIN(threads), "16", NULL,
+	    "How many calls it may work on at a time. One that is not thread-safe only waits in several at a time.",
+	    .min = 1, .max = 256, .since = "0.2", .reload = true },
+	{ "plugin", "memory-limit", CONF_T_SIZE, IN_PLUGIN(memory_limit), "1G", NULL,
+	    "The address space that its process may have, above which it ends and is started anew.",
+	    .min = 64 * MB, .zero = "none", .since = "0.2", .reload = true },
+	{ "plugin", "local", CONF_T_SWITCH, IN_PLUGIN(local), "off", NULL,
+	    "Whether it is asked about mail that the house's own programs make too: sendmail, bounces, vacation answers.",
+	    .since = "0.2", .reload = true },
 
 	/* spool */
 	{ "spool", "segment-size", CONF_T_SIZE, AT(spool_segment_size), "64M", NULL,

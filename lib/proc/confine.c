@@ -39,6 +39,8 @@ static const struct confine_table *const tables[] = {
 	[CONFINE_TABLE] = &confine_table,
 	[CONFINE_RELAY] = &confine_relay,
 	[CONFINE_FETCH] = &confine_fetch,
+	[CONFINE_PLUGIN_NET] = &confine_plugin_net,
+	[CONFINE_PLUGIN_NONE] = &confine_plugin_none,
 };
 
 static char summary[160];
@@ -187,13 +189,13 @@ confine(const struct confine_spec *spec, const char *user, struct err *e)
 		r = err_sys(e, -errno, "no_new_privs");
 	if (!r && !SANITIZED && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0))
 		r = err_sys(e, -errno, "not dumpable");
-	if (!r && !SANITIZED)
+	if (!r && !SANITIZED && !t->open)
 		r = landlock = confine_landlock(spec->paths, t->connects, e);
-	if (r >= 0)
+	if (r >= 0 && !t->open)
 		r = confine_seccomp(t, log_only, e);
 	snprintf(summary, sizeof summary, "uid=%s chroot=%s landlock=%d seccomp=%s",
 	    root && user && *user ? user : "kept", chrooted ? "yes" : "no", landlock,
-	    log_only ? "log" : "enforce");
+	    t->open ? "off" : log_only ? "log" : "enforce");
 	return r;
 }
 

@@ -31,6 +31,8 @@ enum confine_kind {
 	CONFINE_TABLE,  /* connects to databases; reads files under its paths */
 	CONFINE_RELAY,  /* connects to other servers over TCP: no files, no listening */
 	CONFINE_FETCH,  /* the same, and writes files that are open already */
+	CONFINE_PLUGIN_NET, /* connects wherever it wants, files under its paths */
+	CONFINE_PLUGIN_NONE, /* whatever its uid may: neither seccomp nor Landlock */
 };
 
 struct confine_path {

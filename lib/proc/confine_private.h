@@ -29,10 +29,13 @@ struct confine_table {
 	size_t n;
 	bool chroot; /* an empty root when started as root */
 	bool connects; /* to other machines, from an address of its choice */
+	bool open;     /* no filter at all */
+	const struct confine_table *also; /* what it may do too */
 };
 
 extern const struct confine_table confine_front, confine_store, confine_pure,
-    confine_relay, confine_resolve, confine_fetch, confine_table;
+    confine_relay, confine_resolve, confine_fetch, confine_table, confine_plugin_net,
+    confine_plugin_none;
 
 /* confine_seccomp.c. log_only: unlisted calls are logged and run. */
 int confine_seccomp(const struct confine_table *t, bool log_only, struct err *e);

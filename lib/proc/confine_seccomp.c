@@ -176,6 +176,8 @@ confine_seccomp(const struct confine_table *t, bool log_only, struct err *e)
 	r = add_calls(ctx, common, sizeof common / sizeof *common);
 	if (!r)
 		r = add_calls(ctx, t->calls, t->n);
+	if (!r && t->also)
+		r = add_calls(ctx, t->also->calls, t->also->n);
 	if (!r)
 		r = add_call(ctx, &self);
 	if (!r && OTHERWISE != SCMP_ACT_LOG)
