@@ -351,6 +351,7 @@ struct settings {
 	struct conf_rules check_header, check_mime_header, check_nested_header, check_body;
 	uint64_t check_body_limit;         /* 50K: of each part of a message; 0: all of it */
 	uint64_t check_time_ms;            /* 1s: of a message */
+
 	/* plugins, in the order in which they are asked */
 	struct conf_plugin *plugins;
 	size_t n_plugins;

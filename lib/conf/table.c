@@ -496,7 +496,7 @@ const struct conf_row conf_rows[] = {
 
 	/* plugin NAME */
 	{ "plugin", "file", CONF_T_PATH, IN_PLUGIN(file), NULL, "required",
-	    "The shared object. A path without a slash is looked for in the folder where Posthorn's own plugins are installed, a relative one starts at the folder of the configuration file.",
+	    "The shared object. A relative path starts at the folder of the configuration file; what is not there is looked for among the plugins that came with Posthorn.",
 	    .since = "0.2", .reload = true, .required = true },
 	{ "plugin", "grant", CONF_T_NAMES, IN_PLUGIN(grants), NULL, "none",
 	    "What the plugin may do besides answering: headers, recipients, sender, body (edit them), dns, network, files. One that needs more does not start.",
@@ -514,8 +514,8 @@ const struct conf_row conf_rows[] = {
 	    "How many calls it may work on at a time. One that is not thread-safe only waits in several at a time.",
 	    .min = 1, .max = 256, .since = "0.2", .reload = true },
 	{ "plugin", "memory-limit", CONF_T_SIZE, IN_PLUGIN(memory_limit), "1G", NULL,
-	    "The address space that its process may have, above which it ends and is started anew.",
-	    .min = 64 * MB, .zero = "none", .since = "0.2", .reload = true },
+	    "The memory that its process may have, above which it ends and is started anew.",
+	    .min = 256 * MB, .zero = "none", .since = "0.2", .reload = true },
 	{ "plugin", "local", CONF_T_SWITCH, IN_PLUGIN(local), "off", NULL,
 	    "Whether it is asked about mail that the house's own programs make too: sendmail, bounces, vacation answers.",
 	    .since = "0.2", .reload = true },
