@@ -45,7 +45,7 @@ test_edits(void **state)
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
 		struct buf b = { 0 };
 
-		filtered_edit(STR(mail), cases[i].edits, cases[i].n, STR("File\r\n"), &b);
+		filtered_edit(str_c(mail), cases[i].edits, cases[i].n, STR("File\r\n"), &b);
 		if (strcmp(buf_cstr(&b), cases[i].want))
 			print_error("%s: got\n%s", cases[i].name, b.p);
 		assert_string_equal(buf_cstr(&b), cases[i].want);
@@ -61,7 +61,7 @@ test_ask(void **state)
 	struct filter_note notes[] = { { STR("spf.result"), STR("pass") }, { STR("x.y"), STR("") } };
 	struct filter_ask q = { .hook = FILTER_MESSAGE, .session = 7, .txn = 9, .timeout_ms = 5000,
 		.flags = FILTER_F_ESMTP, .client_ip = STR("192.0.2.1"), .sender = STR("s@t.test"),
-		.rcpts = rcpts, .n_rcpts = 2, .notes = notes, .n_notes = 2, .content = STR(mail),
+		.rcpts = rcpts, .n_rcpts = 2, .notes = notes, .n_notes = 2, .content = str_c(mail),
 		.size = sizeof mail - 1 }, got;
 	struct arena *a = arena_new(0);
 	struct buf b = { 0 };
@@ -76,7 +76,7 @@ test_ask(void **state)
 	assert_true(str_eq(got.rcpts[0].said, STR("a@b.test")));
 	assert_int_equal(got.n_notes, 2);
 	assert_true(str_eq(got.notes[0].value, STR("pass")) && !got.notes[1].value.n);
-	assert_true(str_eq(got.content, STR(mail)) && str_eq(got.client_ip, STR("192.0.2.1")));
+	assert_true(str_eq(got.content, str_c(mail)) && str_eq(got.client_ip, STR("192.0.2.1")));
 	for (size_t n = 0; n < b.n; n++) /* cut anywhere: no crash, and never more than there was */
 		if (!filter_ask_get(str_head(buf_view(&b), n), a, &got))
 			assert_true(got.n_rcpts <= 2);
