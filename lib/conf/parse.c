@@ -167,9 +167,10 @@ unknown_key(struct parser *p, const struct scope *sc, const struct conf_token *k
 		MISTAKE(p, key, "unknown key '%.*s'%s", STR_ARG(name), in);
 }
 
-/* One value into *ret; false when there is none (a mistake was noted). */
+/* One value into *ret; false when there is none (a mistake was noted). secret: as in
+ * conf_from_file. */
 static bool
-take_value(struct parser *p, const struct conf_row *row, struct str *ret)
+take_value(struct parser *p, bool secret, struct str *ret)
 {
 	struct conf_token t = p->tok;
 	struct conf_origin at = conf_here(p, &t);
@@ -186,7 +187,7 @@ take_value(struct parser *p, const struct conf_row *row, struct str *ret)
 	t = p->tok;
 	advance(p);
 	return env ? conf_from_env(p, &at, t.text, ret) :
-	    conf_from_file(p, &at, t.text, row->type != CONF_T_RULES, ret);
+	    conf_from_file(p, &at, t.text, secret, ret);
 }
 
 static bool
@@ -228,7 +229,7 @@ setting_values(struct parser *p, struct scope *sc, const struct conf_row *row,
 			skip_statement(p);
 			return;
 		}
-		if (take_value(p, row, &text) && set_value(p, sc, row, text, &e))
+		if (take_value(p, row->type != CONF_T_RULES, &text) && set_value(p, sc, row, text, &e))
 			MISTAKE(p, &at, "%s", e.text);
 		again = p->tok.kind == TOK_COMMA;
 		if (again && !is_list(row)) {
@@ -320,7 +321,7 @@ plugin_option(struct parser *p, struct conf_plugin *pl, const struct conf_token 
 			skip_statement(p);
 			return;
 		}
-		if (take_value(p, &text))
+		if (take_value(p, true, &text))
 			option_value(p, o, text);
 		again = p->tok.kind == TOK_COMMA && !p->stop;
 		if (again)
