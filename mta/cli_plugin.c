@@ -396,6 +396,7 @@ step(struct str verb, struct str arg, struct str want)
 		q->flags |= FILTER_F_SUBMITTED;
 		hook(FILTER_AUTH, want);
 	} else if (str_eq(verb, STR("mail"))) {
+		plugin_data_free(&run.txn);
 		q->txn++;
 		q->sender = arg;
 		q->n_rcpts = 0;
@@ -414,6 +415,7 @@ step(struct str verb, struct str arg, struct str want)
 		plugin_data_free(&run.txn);
 	} else if (str_eq(verb, STR("close"))) {
 		hook(FILTER_CLOSE, want);
+		plugin_data_free(&run.txn);
 		plugin_data_free(&run.session);
 	} else {
 		run.wrong++;

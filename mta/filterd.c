@@ -78,6 +78,7 @@ struct call {
 	struct held *held;       /* whose; let go after the call when it is over */
 	uint64_t begun_us;
 	void *mapped;
+	bool new_txn;            /* what hangs on the one before goes first */
 	bool drop_txn, drop_session;
 	size_t place;            /* among the calls that are at work */
 };
@@ -240,6 +241,8 @@ call_work(struct job *j)
 	struct call *k = (struct call *)j;
 
 	k->place = at_work(k->ph.deadline_ms);
+	if (k->new_txn)
+		plugin_data_free(&k->held->txn);
 	plugin_call(&k->ph);
 	if (k->drop_txn || k->drop_session)
 		plugin_data_free(&k->held->txn);
@@ -387,8 +390,8 @@ choose_txn(struct call *k)
 
 	if (!k->ask.txn)
 		return;
-	if (h->txn_number != k->ask.txn)
-		h->txn_number = k->ask.txn;
+	k->new_txn = h->txn_number != k->ask.txn;
+	h->txn_number = k->ask.txn;
 	k->ph.txn = &h->txn;
 }
 

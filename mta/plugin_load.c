@@ -260,12 +260,19 @@ is_text(const struct ph_option *o)
 	return o->type == PH_OPT_TEXT || o->type == PH_OPT_LIST;
 }
 
+/* Behind those that stand there: a list may be given several times. */
 static void
-set_texts(struct plugin *p, struct plugin_value *v, const struct str *texts, size_t n)
+add_texts(struct plugin *p, struct plugin_value *v, const struct str *texts, size_t n)
 {
-	v->texts = ARENA_ARRAY(p->arena, struct str, n + 1);
-	for (size_t i = 0; v->texts && i < n; i++)
-		v->texts[v->n_texts++] = arena_dup(p->arena, texts[i]);
+	struct str *all = ARENA_ARRAY(p->arena, struct str, v->n_texts + n + 1);
+
+	if (!all)
+		return;
+	if (v->n_texts)
+		memcpy(all, v->texts, v->n_texts * sizeof *all);
+	for (size_t i = 0; i < n; i++)
+		all[v->n_texts++] = arena_dup(p->arena, texts[i]);
+	v->texts = all;
 }
 
 /* What was said; at NULL: the option's own preset. */
@@ -283,7 +290,9 @@ set_value(struct ph_conf *conf, size_t i, const struct conf_option *at, const st
 		return;
 	}
 	if (is_text(o)) {
-		set_texts(p, v, texts, n);
+		if (o->type != PH_OPT_LIST)
+			v->n_texts = 0;
+		add_texts(p, v, texts, n);
 		return;
 	}
 	what = read_number(o, texts[0], &v->number);
