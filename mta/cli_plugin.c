@@ -213,12 +213,14 @@ static struct rehearsal {
 
 /* The script's own records, and nothing else. */
 static int
-scripted_dns(struct str name, uint16_t type, struct arena *a, struct dns_answer *ret)
+scripted_dns(struct str name, uint16_t type, uint64_t limit_ms, struct arena *a,
+    struct dns_answer *ret)
 {
 	struct dns_answer v = { .status = DNS_NXDOMAIN, .canonical = name };
 
-	if (run.slow_ms)
-		usleep((useconds_t)run.slow_ms * 1000);
+	usleep((useconds_t)(run.slow_ms < limit_ms ? run.slow_ms : limit_ms) * 1000);
+	if (run.slow_ms > limit_ms)
+		return -ETIMEDOUT;
 	v.rdata = ARENA_ARRAY(a, struct str, run.n_dns + 1);
 	for (size_t i = 0; v.rdata && i < run.n_dns; i++) {
 		if (!str_ieq(run.dns[i].name, name))

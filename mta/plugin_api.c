@@ -296,10 +296,29 @@ api_part(struct ph_call *c, uint32_t i, struct ph_part *ret, size_t size)
 	return 0;
 }
 
+/* Lets the call own what was decoded. It is not of the call's memory, but bounded beside it: twice
+ * the message and a little. */
+static int
+give_body(struct ph_call *c, struct buf *b, struct ph_str *ret)
+{
+	size_t n = b->n;
+
+	buf_put(b, "", 1);
+	if (b->over || c->decoded + n > 2 * c->message.n + PLUGIN_CALL_MEMORY) {
+		buf_done(b);
+		return -ENOMEM;
+	}
+	if (arena_defer(c->arena, free, b->p))
+		return -ENOMEM;
+	c->decoded += n;
+	*ret = (struct ph_str){ b->p, n };
+	return 0;
+}
+
 static int
 api_part_body(struct ph_call *c, uint32_t i, uint32_t how, struct ph_str *ret)
 {
-	struct buf b = { .max = PLUGIN_CALL_MEMORY };
+	struct buf b = { .max = c->message.n + PLUGIN_CALL_MEMORY };
 	const struct mime_fields *f;
 	struct mime_value type;
 	struct str body;
@@ -318,13 +337,7 @@ api_part_body(struct ph_call *c, uint32_t i, uint32_t how, struct ph_str *ret)
 		body_text(body, str_trim(f->encoding), mime_value_get(&type, STR("charset")), &b);
 	else
 		body_decode(body, str_trim(f->encoding), &b);
-	*ret = keep(c, buf_view(&b));
-	if (b.over || !ret->p) {
-		buf_done(&b);
-		return -ENOMEM;
-	}
-	buf_done(&b);
-	return 0;
+	return give_body(c, &b, ret);
 }
 
 /* ---- edits ---- */
@@ -603,7 +616,7 @@ api_dns(struct ph_call *c, struct ph_str name, uint32_t type, struct ph_dns *ret
 	if (!type || type > UINT16_MAX)
 		return -EINVAL;
 	wait_begin(c->plugin);
-	r = c->plugin->dns(in(name), (uint16_t)type, c->arena, &v);
+	r = c->plugin->dns(in(name), (uint16_t)type, time_left(c) / 2, c->arena, &v);
 	wait_end(c->plugin);
 	if (r == -EINVAL)
 		return r;

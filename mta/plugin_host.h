@@ -41,8 +41,9 @@ struct plugin {
 	bool started;
 	pthread_mutex_t lock;          /* who is in the plugin */
 
-	/* How it gets its DNS answers: dns_ask, or a test's. */
-	int (*dns)(struct str name, uint16_t type, struct arena *a, struct dns_answer *ret);
+	/* How it gets its DNS answers: dns_ask_within, or a test's. */
+	int (*dns)(struct str name, uint16_t type, uint64_t limit_ms, struct arena *a,
+	    struct dns_answer *ret);
 	/* What it logs and counts. */
 	void (*log)(struct plugin *p, unsigned level, const char *text);
 	void (*count)(struct plugin *p, const char *name, uint64_t n);
@@ -92,6 +93,7 @@ struct ph_call {
 	struct str body;
 	bool split, parsed;
 	struct mime mime;
+	size_t decoded;                /* bytes of bodies that were handed out */
 };
 
 /* Runs the hook that c->ask names, and leaves its answer in c->answer. Waits for the plugin's lock. */

@@ -121,7 +121,7 @@ plugin_open(const char *path, struct plugin **ret, struct err *e)
 	pthread_mutexattr_init(&attr);
 	pthread_mutex_init(&p->lock, &attr);
 	pthread_mutexattr_destroy(&attr);
-	p->dns = dns_ask;
+	p->dns = dns_ask_within;
 	plugin_current = p;
 	p->handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	*(void **)&entry = p->handle ? dlsym(p->handle, "ph_plugin_entry") : NULL;

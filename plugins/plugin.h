@@ -566,7 +566,8 @@ ph_data_set(struct ph_call *c, uint32_t of, void *p, void (*done)(void *p))
 /* ---- waiting ---- */
 
 /* Waits. Records of a type (1 A, 16 TXT, ...) of a name, from the house's validating resolver.
- * 0 whatever the status; FAILED and BOGUS mean 'not known now', never 'there is none'. */
+ * 0 whatever the status; FAILED and BOGUS mean 'not known now', never 'there is none'. One question takes
+ * half of what is left of the call's time at most, so that a server that hangs is not the end of it. */
 static inline int
 ph_dns(struct ph_call *c, struct ph_str name, uint32_t type, struct ph_dns *ret)
 {

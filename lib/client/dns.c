@@ -180,8 +180,9 @@ plain_name(struct str name, struct arena *a, struct str *ret)
 	return ret->p ? 0 : -ENOMEM;
 }
 
-int
-dns_ask_many(const struct dns_question *q, size_t n, struct arena *a, struct dns_answer *ret)
+static int
+ask_many(const struct dns_question *q, size_t n, uint64_t limit_ms, struct arena *a,
+    struct dns_answer *ret)
 {
 	struct chan *c = chan_to(ROLE_DNSD, CHAN_ANY);
 	struct wire_error we = { 0 };
@@ -198,17 +199,30 @@ dns_ask_many(const struct dns_question *q, size_t n, struct arena *a, struct dns
 	}
 	if (!r)
 		r = !c ? -ENOTCONN : b.over ? -ENOMEM :
-		    chan_call_buf(c, MSG_DNS_ASK, &b, ASK_MS, a, &fr, &we);
+		    chan_call_buf(c, MSG_DNS_ASK, &b, limit_ms, a, &fr, &we);
 	buf_done(&b);
 	return r < 0 ? r : dns_answers_get(fr.body, a, ret, n);
 }
 
 int
-dns_ask(struct str name, uint16_t type, struct arena *a, struct dns_answer *ret)
+dns_ask_many(const struct dns_question *q, size_t n, struct arena *a, struct dns_answer *ret)
+{
+	return ask_many(q, n, ASK_MS, a, ret);
+}
+
+int
+dns_ask_within(struct str name, uint16_t type, uint64_t limit_ms, struct arena *a,
+    struct dns_answer *ret)
 {
 	struct dns_question q = { name, type };
 
-	return dns_ask_many(&q, 1, a, ret);
+	return ask_many(&q, 1, limit_ms < ASK_MS ? limit_ms : ASK_MS, a, ret);
+}
+
+int
+dns_ask(struct str name, uint16_t type, struct arena *a, struct dns_answer *ret)
+{
+	return dns_ask_within(name, type, ASK_MS, a, ret);
 }
 
 /* ---- helpers ---- */

@@ -64,6 +64,9 @@ struct dns_answer {
  * the status. Negative: -EINVAL for what cannot be a name; else no dnsd can be
  * reached now, which a caller treats as DNS_FAILED. */
 int dns_ask(struct str name, uint16_t type, struct arena *a, struct dns_answer *ret);
+/* The same for callers with less time: -ETIMEDOUT after limit_ms. */
+int dns_ask_within(struct str name, uint16_t type, uint64_t limit_ms, struct arena *a,
+    struct dns_answer *ret);
 /* The same for n questions at once (at most DNS_QUESTIONS_MAX), ret[i] answering q[i]. */
 int dns_ask_many(const struct dns_question *q, size_t n, struct arena *a, struct dns_answer *ret);
 
