@@ -1,5 +1,6 @@
 """attach: attachments that are not wanted, as mail that comes in; archives made to hurt."""
 import email.message
+import email.policy
 import io
 import os
 import smtplib
@@ -39,7 +40,7 @@ def send(h, name, data, subject='files'):
     m['From'], m['To'], m['Subject'] = 'a@elsewhere.test', str(h.test_user), subject
     m.set_content('Hello.\n')
     m.add_attachment(data, maintype='application', subtype='octet-stream', filename=name)
-    return send_bytes(h, m.as_bytes())
+    return send_bytes(h, m.as_bytes(policy=email.policy.SMTP))
 
 
 def send_bytes(h, data):
@@ -68,7 +69,7 @@ def test_names_and_archives(make_house):
     outer['From'] = 'a@elsewhere.test'
     outer.set_content('outer')
     outer.add_attachment(inner)
-    assert send_bytes(h, outer.as_bytes())[0] == 554
+    assert send_bytes(h, outer.as_bytes(policy=email.policy.SMTP))[0] == 554
     h.wait_stored(h.test_user, 1)
 
 
