@@ -486,7 +486,7 @@ static int
 api_note_set(struct ph_call *c, const char *key, struct ph_str value)
 {
 	struct filter_answer *r = &c->answer;
-	struct filter_note n = { arena_printf(c->arena, "%s.%s", c->plugin->d.name, key),
+	struct filter_note n = { arena_printf(c->arena, "%s", key),
 		arena_dup(c->arena, in(value)) };
 
 	if (value.n > FILTER_NOTE_MAX || n.key.n > 256)

@@ -530,8 +530,9 @@ ph_body_set(struct ph_call *c, struct ph_str body)
 
 /* ---- notes: what plugins tell each other about a transaction ---- */
 
-/* Sets "NAME.key" (NAME as in struct ph_plugin) of the transaction, or of the connection before
- * MAIL; later plugins and later hooks find it, in whatever process. At most 64 notes of 4 KiB. */
+/* Sets a note of the transaction, or of the connection before MAIL; later plugins and later
+ * hooks find it, in whatever process. All plugins share the keys: begin yours with your name,
+ * but for those that posthorn-plugin(7) names. At most 64 notes of 4 KiB. */
 static inline int
 ph_note_set(struct ph_call *c, const char *key, struct ph_str value)
 {

@@ -93,7 +93,7 @@ by_sender(struct ph_call *c, const char *hook)
 static enum ph_action
 on_connect(struct ph_call *c)
 {
-	ph_note_set(c, "client", ph_text(c, PH_CLIENT_IP));
+	ph_note_set(c, "faulty.client", ph_text(c, PH_CLIENT_IP));
 	return PH_CONTINUE;
 }
 
