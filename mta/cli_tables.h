@@ -8,6 +8,7 @@
 extern const struct verb cli_alias[];
 extern const struct verb cli_check[];
 extern const struct verb cli_config[];
+extern const struct verb cli_dkim[];
 extern const struct verb cli_dns[];
 extern const struct verb cli_domain[];
 extern const struct verb cli_explain[];
@@ -24,6 +25,6 @@ extern const struct verb cli_tls[];
 extern const struct verb cli_trace[];
 extern const struct verb cli_user[];
 
-#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_alias, cli_domain, cli_dns, cli_tls, cli_table, cli_send, cli_plugin, cli_queue, cli_trace, cli_explain, cli_spool, cli_store, cli_import,
+#define CLI_NOUNS cli_run, cli_check, cli_config, cli_sandbox, cli_user, cli_alias, cli_domain, cli_dkim, cli_dns, cli_tls, cli_table, cli_send, cli_plugin, cli_queue, cli_trace, cli_explain, cli_spool, cli_store, cli_import,
 
 #endif

@@ -1,25 +1,29 @@
 /*
  * dkim: DKIM signatures of mail that comes in are verified (verify.h), and told to the plugins
- * behind by the notes `dkim` and `auth.dkim`.
+ * behind by the notes `dkim` and `auth.dkim`; mail that users submit is signed (signer.h).
  *
  * Nothing is refused for a signature that does not verify (RFC 6376 section 6.3): mail breaks
  * them on its way. What a site may ask for is that authors of certain domains (`require`) come
  * with a signature of their domain's; `mode enforce` refuses what has none.
  */
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 
 #include "plugins/dkim/author.h"
+#include "plugins/dkim/signer.h"
 #include "plugins/dkim/verify.h"
 
 #define MARGIN_MS 500  /* left of the call's time when no more keys are asked for */
 #define NOTE_MAX 4000  /* of the host's 4096 */
 #define TXT 16
+#define REFRESH_MS 10000
 
 enum mode { MODE_MARK, MODE_ENFORCE };
 
 struct dkim_plugin {
 	struct verifier *verifier;
+	struct signer *signer; /* NULL: does not sign */
 	int verifies;
 	enum mode mode;
 	char (*require)[254];
@@ -224,7 +228,7 @@ message(struct ph_call *c)
 	const struct dkim_plugin *p = ph_self(c);
 
 	if (ph_number(c, PH_FLAGS) & PH_F_SUBMITTED)
-		return PH_CONTINUE;
+		return p->signer ? signer_sign(p->signer, c) : PH_CONTINUE;
 	return p->verifies ? verify(c, p) : PH_CONTINUE;
 }
 
@@ -259,8 +263,35 @@ fini(void *self)
 	if (!p)
 		return;
 	verifier_free(&p->verifier);
+	signer_free(&p->signer);
 	free(p->require);
 	free(p);
+}
+
+static uint64_t
+timer(void *self, uint64_t now_ms)
+{
+	struct dkim_plugin *p = self;
+
+	(void)now_ms;
+	if (!p->signer)
+		return 0;
+	signer_refresh(p->signer);
+	return REFRESH_MS;
+}
+
+/* Needs what only mail that comes in, or only keys, ask for. */
+static int
+begin(struct ph_conf *conf, struct dkim_plugin *p)
+{
+	if (p->verifies && !ph_granted(PH_CAP_DNS))
+		ph_conf_error(conf, "verify", "needs 'grant dns'");
+	if (!ph_option_number(conf, "sign"))
+		return 0;
+	if (ph_granted(PH_CAP_FILES | PH_CAP_HEADERS))
+		return signer_new(conf, &p->signer);
+	ph_conf_error(conf, "sign", "needs 'grant files, headers'");
+	return -EINVAL;
 }
 
 static int
@@ -279,9 +310,9 @@ init(struct ph_conf *conf, void **self)
 	p->verifies = (int)ph_option_number(conf, "verify");
 	p->mode = (enum mode)ph_option_number(conf, "mode");
 	p->verifier = verifier_new(&rules);
-	if (!p->verifier || read_require(conf, p)) {
+	if (!p->verifier || read_require(conf, p) || begin(conf, p)) {
 		fini(p);
-		return -ENOMEM;
+		return -EINVAL;
 	}
 	*self = p;
 	return 0;
@@ -302,16 +333,31 @@ static const struct ph_option options[] = {
 	    .help = "How far a signer's clock may be from ours." },
 	{ .name = "require", .type = PH_OPT_LIST, .preset = "",
 	    .help = "Domains whose mail (From) must bear a valid signature of theirs." },
+	{ .name = "sign", .type = PH_OPT_SWITCH, .preset = "off",
+	    .help = "Whether mail that users submit is signed." },
+	{ .name = "sign-for", .type = PH_OPT_CHOICE, .preset = "sender", .words = "sender|any",
+	    .help = "Whether the envelope sender must be of the author's domain." },
+	{ .name = "subdomains", .type = PH_OPT_SWITCH, .preset = "off",
+	    .help = "Whether keys of a domain sign for authors of domains below it that have none." },
+	{ .name = "canonicalization", .type = PH_OPT_CHOICE, .preset = "relaxed/relaxed",
+	    .words = "relaxed/relaxed|relaxed/simple|simple/relaxed|simple/simple",
+	    .help = "Which changes on the way signatures bear, in the header and in the body." },
+	{ .name = "sign-fields", .type = PH_OPT_LIST, .preset = "", .help = "Header fields that are signed." },
+	{ .name = "oversign-fields", .type = PH_OPT_LIST, .preset = "",
+	    .help = "Header fields that are signed once more than they are there." },
+	{ .name = "lifetime", .type = PH_OPT_TIME, .preset = "0", .min = 0, .max = INT64_C(31536000000),
+	    .help = "How long a signature is valid." },
 	{ .name = NULL },
 };
 
 static const struct ph_plugin plugin = {
 	PH_PLUGIN_HEAD("dkim", "1.0"),
 	.flags = PH_THREADSAFE,
-	.wants = PH_CAP_DNS,
+	.may_use = PH_CAP_DNS | PH_CAP_FILES | PH_CAP_HEADERS,
 	.options = options,
 	.init = init,
 	.fini = fini,
 	.message = message,
+	.timer = timer,
 };
 PH_PLUGIN(plugin)

@@ -1,5 +1,6 @@
 """The plugin dkim: what others sign is verified, what users submit is signed."""
 import base64
+import json
 import os
 import subprocess
 
@@ -147,3 +148,141 @@ def test_mail_made_to_hurt(verifier, signer):
     verdict(h, field[:-2] + b';\r\n z=' + b'From:x|' * 1500 + b'\r\n' + MAIL, 'policy - -')
     assert offer(h, b'DKIM-Signature: ' + b'a' * 500 + b'\r\n' + MAIL)[0] == 250
     assert offer(h, signer.sign(MAIL))[0] == 250
+
+
+# -- signing --
+
+@pytest.fixture
+def house(dns, make_house):
+    """A house that signs, with keys for its domain."""
+    h = make_house(dns=dns, start=False)
+    h.add(BLOCK % (FILE, 'dns, files, headers', 'sign on'))
+    h.run('dkim', 'create', 'example.test', '--after', '0s')
+    h.start()
+    h.test_user = h.user('user1')
+    h.other = h.user('user2')
+    h.records = {r['name']: parts(r['value']) for r in h.json('dkim', 'show', 'example.test')}
+    return h
+
+
+def submit(h, mail, sender=None, user=None):
+    before = {p.path for p in h.stored(h.other)}
+    with h.smtp('submission', user or h.test_user) as s:
+        s.sendmail(sender or str(h.test_user), [str(h.other)], mail)
+    h.wait_stored(h.other, len(before) + 1)
+    with open(next(p.path for p in h.stored(h.other) if p.path not in before), 'rb') as f:
+        text = f.read()
+    return text.replace(b'\r\n', b'\n').replace(b'\n', b'\r\n')
+
+
+OURS = MAIL.replace(b'sender@elsewhere.test', b'user1@example.test')
+
+
+def results(h, mail):
+    """What python3-dkim thinks of each signature."""
+    def ask(name, timeout=5):
+        return ''.join(h.records.get(name.decode().rstrip('.'), [])).encode() or None
+    d = dkim.DKIM(mail)
+    count = len([f for f in d.headers if f[0].lower() == b'dkim-signature'])
+
+    def verify(i):
+        try:
+            return dkim.DKIM(mail).verify(idx=i, dnsfunc=ask)
+        except dkim.DKIMException:
+            return False
+    return [verify(i) for i in range(count)]
+
+
+def opendkim_agrees(h, mail, tmp_path):
+    path = tmp_path / 'records.json'
+    path.write_text(json.dumps(h.records))
+    helper = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'opendkim_verify.py')
+    done = subprocess.run(['unshare', '-nm', '/usr/bin/python3', helper, str(path)], input=mail.replace(b'\r\n', b'\n'),
+                          capture_output=True)
+    return done.returncode == 0, done.stderr
+
+
+def signatures(mail):
+    """The tags of each signature."""
+    fields = [v for k, v in dkim.DKIM(mail).headers if k.lower() == b'dkim-signature']
+    return [{t.split(b'=', 1)[0].strip().decode(): b''.join(t.split(b'=', 1)[1].split()).decode()
+             for t in f.strip().split(b';')} for f in fields]
+
+
+def test_others_verify_what_we_sign(house, tmp_path):
+    mail = submit(house, OURS)
+    assert results(house, mail) == [True, True]
+    tags = signatures(mail)
+    assert sorted(t['a'] for t in tags) == ['ed25519-sha256', 'rsa-sha256']
+    for t in tags:
+        names = t['h'].lower().split(':')
+        assert t['d'] == 'example.test' and names.count('from') == 2 and names.count('subject') == 2
+    assert results(house, mail.replace(b'Hello', b'Hallo')) == [False, False]
+    assert results(house, b'Subject: another\r\n' + mail) == [False, False]
+    long = OURS + b''.join(b'line %d  \t with  blanks \r\n' % i for i in range(5000)) + b'\r\n\r\n'
+    assert results(house, submit(house, long)) == [True, True]
+    if os.getuid() == 0 and os.path.exists('/usr/sbin/opendkim-testmsg'):
+        assert opendkim_agrees(house, mail, tmp_path) == (True, b'')
+        assert not opendkim_agrees(house, mail.replace(b'Hello', b'Hallo'), tmp_path)[0]
+
+
+def test_what_opendkim_signs(verifier, signer, tmp_path):
+    """Its tool knows rsa-sha1 only, which RFC 8301 forbids to believe."""
+    if not os.path.exists('/usr/sbin/opendkim-testmsg'):
+        pytest.skip('opendkim-tools is not there')
+    h = verifier()
+    done = subprocess.run(['/usr/sbin/opendkim-testmsg', '-C', '-d', 'elsewhere.test', '-s', 'r', '-k',
+                           str(tmp_path / 'rsa.pem')], input=MAIL.replace(b'\r\n', b'\n'), capture_output=True, check=True)
+    assert b'a=rsa-sha1' in done.stdout
+    verdict(h, done.stdout.replace(b'\r\n', b'\n').replace(b'\n', b'\r\n'), 'permerror elsewhere.test r')
+
+
+def test_only_own_mail_is_signed(house):
+    h = house
+    assert not signatures(submit(h, OURS.replace(b'user1@example.test', b'user1@other.test')))
+    assert not signatures(submit(h, OURS.replace(b'From: ', b'From: a@other.test, ')))
+    mail = OURS.replace(b'From: Sender <user1@example.test>', b'From: "x@other.test" (y@other.test) <User1@EXAMPLE.test>')
+    assert len(signatures(submit(h, mail))) == 2
+    assert offer(h, OURS)[0] == 250  # nobody who has logged in
+    h.wait_stored(h.test_user, 1)
+    with open(h.stored(h.test_user)[0].path, 'rb') as f:
+        assert b'DKIM-Signature' not in f.read()
+
+
+def test_keys_are_the_plugins_alone(house):
+    folder = house.dir + '/plugins/dkim/keys'
+    files = [os.path.join(d, f) for d, _, names in os.walk(folder) for f in names]
+    assert len(files) == 2
+    owner = os.stat('/proc/%d' % house.pids('filterd')[0]).st_uid
+    for path in files + [folder, folder + '/example.test']:
+        st = os.stat(path)
+        assert st.st_mode & 0o077 == 0 and st.st_uid == owner, path
+
+
+def test_rotation(house):
+    h = house
+    assert 'dkim rotate' in h.run('dkim', 'create', 'example.test', check=False).stderr
+    h.run('dkim', 'rotate', 'example.test', '--after', '3s')
+    states = [r['state'] for r in h.json('dkim', 'list', 'example.test')]
+    assert sorted(states) == ['signing', 'signing', 'waiting', 'waiting']
+    assert 'still waits' in h.run('dkim', 'rotate', 'example.test', check=False).stderr
+    old = {s['s'] for s in signatures(submit(h, OURS))}
+    h.records = {r['name']: parts(r['value']) for r in h.json('dkim', 'show', 'example.test')}
+    assert len(h.records) == 4
+    wait_for('the new keys', lambda: {s['s'] for s in signatures(submit(h, OURS))} not in (old, set()), 30, 1)
+    mail = submit(h, OURS)
+    new = {s['s'] for s in signatures(mail)}
+    assert len(new) == 2 and not new & old and results(h, mail) == [True, True]
+    assert 'still needed' in h.run('dkim', 'delete', 'example.test', min(old), check=False).stderr
+    for selector in old:
+        h.run('dkim', 'delete', 'example.test', selector, '--force')
+    assert {r['selector'] for r in h.json('dkim', 'list')} == new
+
+
+def test_records_are_printed(house):
+    text = house.run('dkim', 'show', 'example.test').stdout
+    assert text.count(' 3600 IN TXT (') == 2 and '"v=DKIM1; k=ed25519; p=' in text
+    for line in text.splitlines():
+        assert len(line) < 260
+    for bad in ('a b', '../x', '', 'x..y'):
+        assert house.run('dkim', 'create', bad, check=False).returncode == 2, bad
