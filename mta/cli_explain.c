@@ -288,7 +288,7 @@ explain_message(struct explain *x)
 		    (unsigned long long)s->message_size_limit);
 		return 0;
 	}
-	v = accept_check(s, text, cli_opt(x->c, "user") != NULL, &h);
+	v = accept_check(s, text, cli_opt(x->c, "user") ? ACCEPT_SUBMITTED : 0, &h);
 	if (v.smtp) {
 		x->refused = true;
 		say(x, "message", str_c(path), arena_printf(x->c->arena, "%u %s", v.smtp, v.enhanced).p, "%s",

@@ -484,7 +484,8 @@ open_it(struct cli *c)
 	int r;
 
 	run.c = c;
-	run.conf = (struct conf_plugin){ .name = STR("test"), .file = str_c(path), .timeout_ms = 60000 };
+	run.conf = (struct conf_plugin){ .name = STR("test"), .file = str_c(path), .timeout_ms = 60000,
+		.sandbox = CONF_PLUGIN_NET };
 	run.ask = (struct filter_ask){ .session = 1, .flags = FILTER_F_DRY_RUN | FILTER_F_ESMTP,
 		.listener = STR("smtp"), .session_id = STR("test"), .trace = STR("test.1"),
 		.rcpts = run.rcpts, .notes = run.notes };

@@ -358,7 +358,7 @@ read_grants(struct ph_conf *conf)
 			    STR_ARG(p->conf->name), STR_ARG(str_head(p->conf->grants[i], 80)));
 		p->granted |= cap;
 	}
-	if (p->granted & PH_CAP_NET && p->conf->sandbox == CONF_PLUGIN_STRICT && p->conf->slot)
+	if (p->granted & PH_CAP_NET && p->conf->sandbox == CONF_PLUGIN_STRICT)
 		mistake(conf, NULL, "'plugin %.*s': 'grant network' needs 'sandbox net'",
 		    STR_ARG(p->conf->name));
 	if (!(p->d.wants & ~p->granted))

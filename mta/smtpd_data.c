@@ -253,7 +253,11 @@ bdat_in_order(struct smtp *s)
 		smtp_reply(s, 554, "5.5.1", "No valid recipients");
 	else if (txn->bdat_failed)
 		smtp_reply(s, 503, "5.5.1", "The message is refused already: say RSET");
-	else if (txn->text || (txn->text = text_new(s, true)))
+	else if (txn->text)
+		return true;
+	else if (!smtp_filter(s, FILTER_DATA, txn->env.sender))
+		txn->bdat_failed = true; /* it has its answer */
+	else if ((txn->text = text_new(s, true)))
 		return true;
 	else
 		smtp_refuse(s, 452, "4.3.1", txn->env.sender, "Out of memory, try later");

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 
+#include "lib/accept/authres.h"
 #include "lib/accept/check.h"
 #include "lib/accept/copies.h"
 #include "lib/accept/fields.h"
@@ -20,7 +21,7 @@
 static const struct field {
 	struct str name;
 	enum { F_RECEIVED, F_DATE, F_MESSAGE_ID, F_CUT, F_CUT_SUBMITTED,
-		F_TLS_REQUIRED } kind;
+		F_TLS_REQUIRED, F_RESULTS } kind;
 } fields[] = {
 	{ STR_INIT("Received"), F_RECEIVED },
 	{ STR_INIT("Date"), F_DATE },
@@ -30,6 +31,7 @@ static const struct field {
 	{ STR_INIT("Resent-Bcc"), F_CUT_SUBMITTED },
 	{ STR_INIT("Content-Length"), F_CUT_SUBMITTED },
 	{ STR_INIT("TLS-Required"), F_TLS_REQUIRED },
+	{ STR_INIT("Authentication-Results"), F_RESULTS },
 };
 
 static const struct field *
@@ -52,8 +54,8 @@ cut_field(struct str content, const struct header_field *f, struct accept_header
 }
 
 static bool
-note_field(struct str content, const struct header_field *f, bool submitted,
-    struct accept_header *h)
+note_field(const struct settings *s, struct str content, const struct header_field *f,
+    unsigned flags, struct accept_header *h)
 {
 	const struct field *known = field_find(f->name);
 
@@ -75,13 +77,16 @@ note_field(struct str content, const struct header_field *f, bool submitted,
 	case F_CUT:
 		return cut_field(content, f, h);
 	case F_CUT_SUBMITTED:
-		return !submitted || cut_field(content, f, h);
+		return !(flags & ACCEPT_SUBMITTED) || cut_field(content, f, h);
+	case F_RESULTS:
+		return flags & ACCEPT_RETURNS || !authres_names(f->raw, s->hostname) ||
+		    cut_field(content, f, h);
 	}
 	return true;
 }
 
 struct accept_verdict
-accept_check(const struct settings *s, struct str content, bool submitted,
+accept_check(const struct settings *s, struct str content, unsigned flags,
     struct accept_header *ret)
 {
 	struct str rest = content;
@@ -96,7 +101,7 @@ accept_check(const struct settings *s, struct str content, bool submitted,
 		}
 		if ((size_t)(f.whole.p - content.p) + f.whole.n > s->header_size_limit)
 			return (struct accept_verdict){ 552, "5.3.4", "Message header too large" };
-		if (n > s->header_count_limit || !note_field(content, &f, submitted, &h))
+		if (n > s->header_count_limit || !note_field(s, content, &f, flags, &h))
 			return (struct accept_verdict){ 554, "5.6.0", "Too many header fields" };
 	}
 	if (h.received > s->hop_limit)
@@ -297,11 +302,13 @@ compose(const struct accept_request *r, struct arena *a, bool last, struct outgo
 {
 	bool flat = rewrite_wanted(r->settings, REWRITE_GENERIC);
 	size_t n = header_length(r->content);
+	unsigned flags = (r->submitted ? ACCEPT_SUBMITTED : 0u) |
+	    (r->env->flags & ENV_EXEMPT ? ACCEPT_RETURNS : 0u);
 	struct accept_header h;
 	int code;
 
 	*o = (struct outgoing){ .header = str_head(r->content, n), .body = str_skip(r->content, n) };
-	*ret_verdict = accept_check(r->settings, r->content, r->submitted, &h);
+	*ret_verdict = accept_check(r->settings, r->content, flags, &h);
 	if (ret_verdict->smtp)
 		return 0;
 	code = run_checks(r, a, last, o, ret_verdict);
@@ -310,7 +317,7 @@ compose(const struct accept_request *r, struct arena *a, bool last, struct outgo
 	if (code || ret_verdict->smtp)
 		return code;
 	if (o->header.p != r->content.p && n) {
-		*ret_verdict = accept_check(r->settings, o->header, r->submitted, &h);
+		*ret_verdict = accept_check(r->settings, o->header, flags, &h);
 		if (ret_verdict->smtp)
 			return 0;
 	}
@@ -324,6 +331,21 @@ compose(const struct accept_request *r, struct arena *a, bool last, struct outgo
 	if (flat && !r->filters)
 		code = find_generic(r, buf_view(&o->head), a, o);
 	return o->head.over ? -ENOMEM : code;
+}
+
+/* What plugins found out, above everything else. */
+static void
+add_results(const struct accept_request *r, struct buf *whole)
+{
+	struct buf field = { .max = 256u << 10 };
+
+	authres_put(&field, r->settings->hostname, &r->filters->notes, &r->filter_txn->notes);
+	if (field.n && !field.over && buf_room(whole, field.n)) {
+		memmove(whole->p + field.n, whole->p, whole->n);
+		memcpy(whole->p, field.p, field.n);
+		buf_grown(whole, field.n);
+	}
+	buf_done(&field);
 }
 
 /* The plugins' turn: the message in one piece, then what they made of it and of *env. */
@@ -346,6 +368,7 @@ run_filters(const struct accept_request *r, struct arena *a, struct outgoing *o,
 		*ret_verdict = (struct accept_verdict){ 250, "2.0.0", "Ok" };
 	if (v.action == FILTER_QUARANTINE)
 		env->flags |= ENV_HELD;
+	add_results(r, whole);
 	o->n = o->size = 0;
 	add_piece(o, whole->p, whole->n);
 	if (ret_verdict->smtp || !rewrite_wanted(r->settings, REWRITE_GENERIC))

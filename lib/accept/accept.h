@@ -61,9 +61,14 @@ struct accept_header {
 	size_t n_cuts;
 };
 
+enum {
+	ACCEPT_SUBMITTED = 1, /* as struct accept_request has it */
+	ACCEPT_RETURNS = 2,   /* of the house's own programs: it passed this door before */
+};
 /* Reads the header section of content and judges its size, fields and hops.
- * Return-Path is cut always (the final delivery adds it, RFC 5321 section 4.4). */
-struct accept_verdict accept_check(const struct settings *s, struct str content, bool submitted,
+ * Return-Path is cut always (the final delivery adds it, RFC 5321 section 4.4), and
+ * Authentication-Results in our name, unless the message has passed here before (RFC 8601 section 5). */
+struct accept_verdict accept_check(const struct settings *s, struct str content, unsigned flags,
     struct accept_header *ret);
 /* Whether the header section of a message that begins so ends in it. */
 bool accept_header_whole(struct str content);

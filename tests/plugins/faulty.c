@@ -74,6 +74,8 @@ do_it(struct ph_call *c, struct ph_str what)
 		ph_rcpt_remove(c, 0);
 	else if (ph_eq(what, ph_c("sleep")))
 		ph_sleep(c, 300);
+	else if (ph_eq(what, ph_c("results")))
+		ph_note_set(c, "auth.spf", ph_c("spf=pass smtp.mailfrom=elsewhere.test; x-odd=none"));
 	return PH_CONTINUE;
 }
 

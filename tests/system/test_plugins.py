@@ -1,5 +1,6 @@
 """Plugins: asked about mail, editing it; their faults cost a temporary answer and no mail."""
 import os
+import re
 import smtplib
 import threading
 
@@ -105,6 +106,43 @@ def test_edits(plugged):
     assert text.startswith('Return-Path: <other@elsewhere.test>\n')
     assert text.endswith('\n\nAnother body.\n')
     assert not h.stored(h.test_user)
+
+
+def test_results_are_ours(plugged):
+    """One field of what plugins noted; those in our name that came with the message go."""
+    h = plugged
+    assert do(h, 'results')[0] == 250
+    h.wait_stored(h.test_user, 1)
+    text = bodies(h)[0].replace('\r\n', '\n')
+    field = re.search(r'^Authentication-Results: (\S+);\n\tspf=pass smtp.mailfrom=elsewhere.test;\n'
+                      r'\tx-odd=none\n(?!\t)', text, re.M)
+    assert field, text
+    assert text.index('Authentication-Results:') < text.index('Received:')
+    name = field.group(1)
+    forged = ['authentication-results: %s; spf=pass smtp.mailfrom=forged.test' % name,
+              'Authentication-Results : (x) %s 1; dkim=pass header.d=forged.test' % name.upper(),
+              'Authentication-Results: "%s"\r\n\t(y);\r\n\tdmarc=pass header.from=forged.test' % name,
+              'Authentication-Results: other.test; spf=pass smtp.mailfrom=kept.test']
+    with h.smtp() as s:
+        s.sendmail('sender@elsewhere.test', [str(h.test_user)],
+                   '\r\n'.join(forged) + '\r\nSubject: forged\r\n\r\nHello.\r\n')
+    h.wait_stored(h.test_user, 2)
+    text = [t for t in bodies(h) if 'Subject: forged' in t][0]
+    assert 'forged.test' not in text
+    assert 'smtp.mailfrom=kept.test' in text
+    assert text.lower().count('authentication-results') == 1
+
+
+def test_bdat_is_asked_before_its_text(plugged):
+    h = plugged
+    with h.raw() as c:
+        c.reply()
+        c.say('EHLO good.test')
+        c.say('MAIL FROM:<data-reject@elsewhere.test>')
+        assert c.say('RCPT TO:<%s>' % h.test_user)[0] == 250
+        c.send('BDAT 6 LAST\r\nHello.')
+        assert c.reply()[0] == 552
+        assert c.say('NOOP')[0] == 250
 
 
 def test_large_message_is_seen_whole(plugged):

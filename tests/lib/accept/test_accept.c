@@ -29,7 +29,7 @@ test_check(void **st)
 
 	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
 		struct accept_header h = { 0 };
-		struct accept_verdict v = accept_check(&s, str_c(t[i].in), false, &h);
+		struct accept_verdict v = accept_check(&s, str_c(t[i].in), 0, &h);
 
 		assert_int_equal(v.smtp, t[i].smtp);
 		assert_int_equal(h.received, t[i].received);
@@ -50,9 +50,9 @@ test_cuts(void **st)
 		"return-path:" };
 	struct accept_header h;
 
-	assert_int_equal(accept_check(&s, str_c(text), false, &h).smtp, 0);
+	assert_int_equal(accept_check(&s, str_c(text), 0, &h).smtp, 0);
 	assert_int_equal(h.n_cuts, 2);
-	assert_int_equal(accept_check(&s, str_c(text), true, &h).smtp, 0);
+	assert_int_equal(accept_check(&s, str_c(text), ACCEPT_SUBMITTED, &h).smtp, 0);
 	assert_int_equal(h.n_cuts, 5);
 	for (size_t i = 0; i < h.n_cuts; i++) {
 		assert_memory_equal(text + h.cuts[i].at, want[i], strlen(want[i]));
@@ -70,10 +70,10 @@ test_too_many_cuts(void **st)
 
 	for (int i = 0; i < ACCEPT_CUTS; i++)
 		buf_puts(&b, "Bcc: a@b.test\r\n");
-	assert_int_equal(accept_check(&s, buf_view(&b), true, &h).smtp, 0);
+	assert_int_equal(accept_check(&s, buf_view(&b), ACCEPT_SUBMITTED, &h).smtp, 0);
 	buf_puts(&b, "Bcc: a@b.test\r\n");
-	assert_int_equal(accept_check(&s, buf_view(&b), true, &h).smtp, 554);
-	assert_int_equal(accept_check(&s, buf_view(&b), false, &h).smtp, 0);
+	assert_int_equal(accept_check(&s, buf_view(&b), ACCEPT_SUBMITTED, &h).smtp, 554);
+	assert_int_equal(accept_check(&s, buf_view(&b), 0, &h).smtp, 0);
 	buf_done(&b);
 }
 
