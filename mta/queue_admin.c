@@ -471,7 +471,7 @@ do_summary(struct peer *p, uint64_t request)
 		.messages = queued.q.messages, .recipients = queued.q.recipients,
 		.bytes = queued.q.bytes, .active = queued.q.in_state[QS_ACTIVE],
 		.deferred = queued.q.in_state[QS_DEFERRED], .held = queued.q.in_state[QS_HELD],
-		.undeliverable = queued.q.undeliverable, .tenants = queued.q.tenants.n,
+		.undeliverable = queued.q.undeliverable, .tenants = queued.q.tenants.n - queued.q.n_idle_tenants,
 		.hold_new = queued.hold_new, .pressure = queued.pressure,
 	};
 	struct spool_usage u;

@@ -7,7 +7,10 @@
 
 #include <stdlib.h>
 
-#define HOPS_IDLE 10000u /* hops without mail that are remembered */
+#include "lib/base/clock.h"
+
+#define HOPS_IDLE 10000u    /* hops without mail that are remembered */
+#define TENANTS_IDLE 10000u /* tenants without mail that are, while their rate holds them back */
 
 struct tenant *
 tenant_ref(struct queue *q, struct str name)
@@ -27,17 +30,52 @@ tenant_ref(struct queue *q, struct str name)
 			return NULL;
 		}
 	}
-	t->refs++;
+	if (!t->refs++ && list_linked(&t->idle)) {
+		list_remove(&t->idle);
+		q->n_idle_tenants--;
+	}
 	return t;
 }
 
+static void
+tenant_free(struct queue *q, struct tenant *t)
+{
+	if (list_linked(&t->idle)) {
+		list_remove(&t->idle);
+		q->n_idle_tenants--;
+	}
+	strmap_del(&q->tenants, t->name);
+	free(t);
+}
+
+/* A tenant that sends one message after the other would else have no rate. */
 void
 tenant_unref(struct queue *q, struct tenant *t)
 {
-	if (t && !--t->refs) {
-		strmap_del(&q->tenants, t->name);
-		free(t);
+	uint64_t now;
+
+	if (!t || --t->refs)
+		return;
+	now = clock_us();
+	if (t->next_us <= now) {
+		tenant_free(q, t);
+		return;
 	}
+	list_push(&q->idle_tenants, &t->idle);
+	q->n_idle_tenants++;
+	while (!list_empty(&q->idle_tenants)) {
+		t = LIST_ENTRY(q->idle_tenants.next, struct tenant, idle);
+		if (q->n_idle_tenants <= TENANTS_IDLE && t->next_us > now)
+			break;
+		tenant_free(q, t);
+	}
+}
+
+void
+tenants_done(struct queue *q)
+{
+	while (!list_empty(&q->idle_tenants))
+		tenant_free(q, LIST_ENTRY(q->idle_tenants.next, struct tenant, idle));
 }
 
 /* ---- results ---- */

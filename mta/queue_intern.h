@@ -10,6 +10,8 @@
 /* NULL: no memory. */
 struct tenant *tenant_ref(struct queue *q, struct str name);
 void tenant_unref(struct queue *q, struct tenant *t);
+/* Those without mail that are remembered. */
+void tenants_done(struct queue *q);
 
 struct reason *reason_ref(struct queue *q, const struct rcpt_result *r);
 void reason_unref(struct queue *q, struct reason **r);

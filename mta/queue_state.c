@@ -16,6 +16,7 @@ queue_init(struct queue *q, uint64_t max_recipients)
 	*q = (struct queue){ .max_recipients = max_recipients };
 	list_init(&q->all);
 	list_init(&q->idle_hops);
+	list_init(&q->idle_tenants);
 	dedup_init(&q->dedup, DEDUP_KEYS);
 }
 
@@ -29,6 +30,7 @@ queue_done(struct queue *q)
 		queue_remove(q, m);
 	}
 	hops_done(q);
+	tenants_done(q);
 	dedup_done(&q->dedup);
 	map_done(&q->by_id);
 	strmap_done(&q->tenants);

@@ -70,6 +70,7 @@ enum qmsg_state { QS_ACTIVE, QS_DEFERRED, QS_HELD, QS_STATES };
 struct tenant {
 	struct str name;          /* the strmap's copy is its own; this one lives here */
 	uint32_t refs;
+	struct list idle;         /* in queue.idle_tenants, without refs */
 	uint32_t no;              /* its number, of this run */
 	uint32_t running;         /* deliveries to other servers that run */
 	uint64_t next_us;         /* of the scheduler: no such delivery before (clock_us) */
@@ -112,6 +113,8 @@ struct queue {
 	struct list all;
 	struct map by_id;
 	struct strmap tenants, reasons, hops;
+	struct list idle_tenants; /* the longest idle first */
+	unsigned n_idle_tenants;
 	struct list idle_hops;    /* oldest first */
 	unsigned n_idle_hops;
 	uint32_t tenant_no;

@@ -237,6 +237,8 @@ def faults(folder, count, seed):
         if bad:
             failed += 1
             print('fault %s: %s' % (fault, '; '.join(bad[:5])))
+            if os.environ.get('CRASH_KEEP'):
+                print('kept', shutil.copytree(sub, sub + '.kept', ignore=shutil.ignore_patterns('*.sock')))
         shutil.rmtree(sub)
     print('crash_queue: %d injected faults, %d failed' % (count, failed))
     return failed
