@@ -12,8 +12,9 @@
  * other way, and the master starts a new process. The loop itself never runs plugin code.
  *
  * Of each connection that was asked about there is a struct held, in its caller's map, until the
- * caller says that it is over, or goes. While a hook runs for it no second one does: a call that its
- * caller has given up may still be at work.
+ * caller says that it is over, or goes. While a hook runs for it no second one does: what comes
+ * meanwhile (the caller has given a call up that is still at work, or does not wait for the end
+ * hook) waits in the order in which it came.
  */
 #include <errno.h>
 #include <grp.h>
@@ -56,10 +57,12 @@ static const char *const action_names[FILTER_ACTIONS] = {
 
 /* One connection that the plugin was asked about. */
 struct held {
+	struct job release;      /* first; lets go what hangs on it where there is no memory for a call */
 	struct plugin_data session, txn;
-	uint64_t txn_number;
+	uint64_t txn_number;     /* of the call that came last */
 	bool busy;
-	bool over;               /* to be let go when the call ends */
+	bool over;               /* to be let go when nothing runs for it any more */
+	struct call *first, *last; /* that wait */
 };
 
 /* A process that asks. */
@@ -80,7 +83,8 @@ struct call {
 	void *mapped;
 	bool new_txn;            /* what hangs on the one before goes first */
 	bool drop_txn, drop_session;
-	size_t place;            /* among the calls that are at work */
+	bool late;               /* its time had passed when its turn came */
+	struct call *next;       /* that waits for the same connection */
 };
 
 static struct {
@@ -235,20 +239,28 @@ call_free(struct call *k)
 	arena_free(&k->arena);
 }
 
+/* Runs the hook, or finds that nobody waits for it any more. The end of something is told always. */
 static void
 call_work(struct job *j)
 {
 	struct call *k = (struct call *)j;
+	struct plugin *p = filterd.plugin;
+	bool ends = k->drop_txn || k->drop_session;
+	size_t place;
 
-	k->place = at_work(k->ph.deadline_ms);
+	if (ends)
+		k->ph.deadline_ms = clock_ms() + DEFAULT_MS;
+	k->late = clock_ms() >= k->ph.deadline_ms;
+	place = at_work(k->late ? clock_ms() : k->ph.deadline_ms);
 	if (k->new_txn)
-		plugin_data_free(&k->held->txn);
-	plugin_call(&k->ph);
-	if (k->drop_txn || k->drop_session)
-		plugin_data_free(&k->held->txn);
+		plugin_data_drop(p, &k->held->txn);
+	if (!k->late)
+		plugin_call(&k->ph);
+	if (ends)
+		plugin_data_drop(p, &k->held->txn);
 	if (k->drop_session)
-		plugin_data_free(&k->held->session);
-	done_work(k->place);
+		plugin_data_drop(p, &k->held->session);
+	done_work(place);
 }
 
 static void
@@ -288,22 +300,32 @@ call_answer(struct call *k)
 	buf_done(&b);
 }
 
-static struct call *call_new(struct held *h);
-
-/* Lets go what hangs on a connection that ended while a hook ran for it. */
 static void
-let_go(struct held *h)
+refuse(struct peer *p, uint64_t id, uint16_t type, int code, const char *text)
 {
-	struct call *k = call_new(h);
+	struct wire_error e = { .code = code, .text = str_c(text) };
 
-	if (!k)
-		return; /* out of memory: it stays */
-	k->ask.hook = FILTER_CLOSE;
-	k->drop_session = true;
-	if (workers_add(filterd.workers, &k->job, false)) {
-		filterd.active--;
-		arena_free(&k->arena);
-	}
+	chan_answer_error(p, id, type, &e);
+}
+
+static void next_call(struct held *h);
+
+static void
+release_work(struct job *j)
+{
+	struct held *h = (struct held *)j;
+	size_t place = at_work(clock_ms() + DEFAULT_MS);
+
+	plugin_data_drop(filterd.plugin, &h->txn);
+	plugin_data_drop(filterd.plugin, &h->session);
+	done_work(place);
+}
+
+static void
+release_done(struct job *j)
+{
+	filterd.active--;
+	free((struct held *)j);
 }
 
 static void
@@ -314,18 +336,62 @@ call_done(struct job *j)
 
 	filterd.active--;
 	metric_set(&waiting, filterd.active);
-	if (k->peer && plugin_has_hook(filterd.plugin, k->ask.hook))
-		note_call(k);
-	if (k->peer)
+	if (k->peer && k->late) {
+		refuse(k->peer, k->id, k->type, -ETIMEDOUT, "its time has passed");
+	} else if (k->peer) {
+		if (plugin_has_hook(filterd.plugin, k->ask.hook))
+			note_call(k);
 		call_answer(k);
-	if (h) {
-		h->busy = false;
-		if (k->drop_session)
-			free(h);
-		else if (h->over)
-			let_go(h);
 	}
+	if (k->drop_session)
+		free(h);
+	else
+		next_call(h);
 	call_free(k);
+}
+
+/* The queue of jobs has no limit that these could reach: calls and connections have. */
+static void
+run(struct call *k)
+{
+	k->held->busy = true;
+	workers_add(filterd.workers, &k->job, false);
+}
+
+static void
+enqueue(struct call *k)
+{
+	struct held *h = k->held;
+
+	if (!h->busy) {
+		run(k);
+		return;
+	}
+	if (h->last)
+		h->last->next = k;
+	else
+		h->first = k;
+	h->last = k;
+}
+
+/* The one before has ended. */
+static void
+next_call(struct held *h)
+{
+	struct call *k = h->first;
+
+	h->busy = false;
+	if (k) {
+		h->first = k->next;
+		if (!h->first)
+			h->last = NULL;
+		run(k);
+	} else if (h->over) {
+		h->busy = true;
+		filterd.active++;
+		h->release = (struct job){ .work = release_work, .done = release_done };
+		workers_add(filterd.workers, &h->release, false);
+	}
 }
 
 static struct call *
@@ -347,19 +413,17 @@ call_new(struct held *h)
 	k->ph.ask = &k->ask;
 	k->ph.deadline_ms = clock_ms() + DEFAULT_MS;
 	k->ph.session = h ? &h->session : NULL;
-	if (h)
-		h->busy = true;
 	filterd.active++;
 	metric_set(&waiting, filterd.active);
 	return k;
 }
 
 static void
-refuse(struct peer *p, const struct frame *f, int code, const char *text)
+call_drop(struct call *k)
 {
-	struct wire_error e = { .code = code, .text = str_c(text) };
-
-	chan_answer_error(p, f->id, f->type, &e);
+	filterd.active--;
+	metric_set(&waiting, filterd.active);
+	call_free(k);
 }
 
 /* The content: inline, or the memory file that came. */
@@ -408,9 +472,6 @@ begin(struct peer *p, struct frame *f, struct str body, struct call *k)
 	k->held = held_of(p, k->ask.session, true);
 	if (!k->held)
 		return -ENOMEM;
-	if (k->held->busy)
-		return -EBUSY;
-	k->held->busy = true;
 	k->ph.session = &k->held->session;
 	choose_txn(k);
 	if (k->ask.timeout_ms)
@@ -419,17 +480,12 @@ begin(struct peer *p, struct frame *f, struct str body, struct call *k)
 }
 
 static void
-start(struct peer *p, struct frame *f, struct call *k)
+start(struct peer *p, const struct frame *f, struct call *k)
 {
 	k->peer = chan_peer_ref(p);
 	k->id = f->id;
 	k->type = f->type;
-	if (workers_add(filterd.workers, &k->job, false) == 0)
-		return;
-	k->held->busy = false;
-	filterd.active--;
-	refuse(p, f, -EAGAIN, "too many calls wait");
-	call_free(k);
+	enqueue(k);
 }
 
 /* A call for this frame, its body copied, since the hook runs after this turn of the loop. */
@@ -444,11 +500,9 @@ call_of(struct peer *p, struct frame *f)
 		close(f->fd);
 	if (!r)
 		return k;
-	refuse(p, f, r, "the call cannot be begun");
-	if (k) {
-		filterd.active--;
-		call_free(k);
-	}
+	refuse(p, f->id, f->type, r, "the call cannot be begun");
+	if (k)
+		call_drop(k);
 	return NULL;
 }
 
@@ -461,39 +515,66 @@ on_ask(struct peer *p, struct frame *f)
 		start(p, f, k);
 }
 
+/* k is the last call for this connection, which has left its caller's map. NULL, without memory:
+ * what hangs on it is let go all the same. */
+static void
+let_go(struct held *h, struct call *k)
+{
+	if (!k) {
+		h->over = true;
+		if (!h->busy)
+			next_call(h);
+		return;
+	}
+	k->ask.hook = FILTER_CLOSE;
+	k->drop_session = true;
+	enqueue(k);
+}
+
+/* A call that tells what the frame says is over; NULL without memory. */
+static struct call *
+over_call(struct held *h, struct peer *p, const struct frame *f)
+{
+	struct call *k = call_new(h);
+	struct str body = k ? arena_dup(k->arena, f->body) : STR_NULL;
+
+	if (!k)
+		return NULL;
+	if (!body.p || filter_ask_get(body, k->arena, &k->ask)) {
+		call_drop(k);
+		return NULL;
+	}
+	k->ph.txn = k->ask.txn ? &h->txn : NULL;
+	k->peer = chan_peer_ref(p);
+	k->id = f->id;
+	k->type = f->type;
+	return k;
+}
+
 /* The session leaves the map at once; its data goes on a worker, with the plugin's own code. */
 static void
 on_over(struct peer *p, struct frame *f)
 {
-	struct filter_ask q;
+	struct filter_ask q = { 0 };
 	struct arena *a = arena_new(1u << 20);
 	struct held *h = NULL;
 	struct call *k;
 
 	if (a && !filter_ask_get(f->body, a, &q))
 		h = held_of(p, q.session, false);
-	if (h && q.hook == FILTER_CLOSE)
-		map_del(&caller_of(p)->held, q.session);
-	if (h && h->busy)
-		h->over = h->over || q.hook == FILTER_CLOSE;
-	if (!h || h->busy) {
-		if (f->fd >= 0)
-			close(f->fd);
-		refuse(p, f, h ? -EBUSY : -ENOENT, "nothing is held for it");
-		arena_free(&a);
-		return;
-	}
-	k = call_new(h);
-	if (k) {
-		struct str body = arena_dup(k->arena, f->body);
-
-		if (body.p && !filter_ask_get(body, k->arena, &k->ask))
-			k->ph.txn = k->ask.txn ? &h->txn : NULL;
-		k->drop_txn = true;
-		k->drop_session = q.hook == FILTER_CLOSE;
-		start(p, f, k);
-	}
 	arena_free(&a);
+	if (f->fd >= 0)
+		close(f->fd);
+	k = h ? over_call(h, p, f) : NULL;
+	if (!k)
+		refuse(p, f->id, f->type, h ? -ENOMEM : -ENOENT, "nothing is held for it");
+	if (h && q.hook == FILTER_CLOSE) {
+		map_del(&caller_of(p)->held, q.session);
+		let_go(h, k);
+	} else if (k) {
+		k->drop_txn = true;
+		enqueue(k);
+	}
 }
 
 static void
@@ -519,12 +600,8 @@ on_peer(struct service *s, struct peer *p, bool up)
 		tell_hooks(p);
 		return;
 	}
-	while (c && (h = map_next(&c->held, &pos, NULL))) {
-		if (h->busy)
-			h->over = true;
-		else
-			let_go(h);
-	}
+	while (c && (h = map_next(&c->held, &pos, NULL)))
+		let_go(h, call_new(h));
 	if (c)
 		map_done(&c->held);
 	free(c);
@@ -562,6 +639,7 @@ timer_done(struct job *j)
 {
 	struct timer_job *t = (struct timer_job *)j;
 
+	filterd.active--;
 	if (t->again_ms && !filterd.stopping)
 		loop_timer(service_loop(filterd.service), &filterd.timer,
 		    t->again_ms < INT32_MAX ? t->again_ms : INT32_MAX, timer_due, NULL);
@@ -571,15 +649,15 @@ timer_done(struct job *j)
 static void
 timer_due(void *arg)
 {
-	struct timer_job *t = calloc(1, sizeof *t);
+	struct timer_job *t = filterd.stopping ? NULL : calloc(1, sizeof *t);
 
 	(void)arg;
 	if (!t)
 		return;
+	filterd.active++;
 	t->job.work = timer_work;
 	t->job.done = timer_done;
-	if (workers_add(filterd.workers, &t->job, false))
-		free(t);
+	workers_add(filterd.workers, &t->job, false);
 }
 
 /* ---- the process ---- */
@@ -777,7 +855,7 @@ filterd_start(struct service *s, struct err *e)
 
 	if (r)
 		return r;
-	filterd.workers = workers_new(service_loop(s), threads, CALLS_MAX * 2, e);
+	filterd.workers = workers_new(service_loop(s), threads, SIZE_MAX, e);
 	if (!filterd.workers)
 		return e->code;
 	if (filterd.plugin->d.timer)
@@ -785,12 +863,22 @@ filterd_start(struct service *s, struct err *e)
 	return 0;
 }
 
-/* What was begun gets its answer. */
+/* Nobody is in the plugin any more, unless it took too long. */
+static void
+end_plugin(void)
+{
+	if (filterd.active)
+		return;
+	at_work(clock_ms());
+	plugin_close(&filterd.plugin);
+}
+
+/* What was begun gets its answer, then the plugin may tidy up. */
 static void
 filterd_stop(struct service *s)
 {
 	filterd.stopping = true;
-	service_finish(s, &filterd.active, NULL);
+	service_finish(s, &filterd.active, end_plugin);
 }
 
 int

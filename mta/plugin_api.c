@@ -746,6 +746,18 @@ plugin_hooks(const struct plugin *p)
 	return bits;
 }
 
+void
+plugin_data_drop(struct plugin *p, struct plugin_data *d)
+{
+	if (!d->p)
+		return;
+	if (locks(p))
+		pthread_mutex_lock(&p->lock);
+	plugin_data_free(d);
+	if (locks(p))
+		pthread_mutex_unlock(&p->lock);
+}
+
 /* An answer that this host does not know is no answer: the plugin is newer. */
 static enum filter_action
 action_of(enum ph_action a)

@@ -77,6 +77,8 @@ struct plugin_data {
 	void (*done)(void *p);
 };
 void plugin_data_free(struct plugin_data *d);
+/* The same from outside of a call: waits for the plugin's lock. */
+void plugin_data_drop(struct plugin *p, struct plugin_data *d);
 
 /* One call. */
 struct ph_call {

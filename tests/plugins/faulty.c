@@ -149,10 +149,19 @@ on_message(struct ph_call *c)
 	return a;
 }
 
+/* Slower than a client that says MAIL again at once. */
 static void
 on_end(struct ph_call *c)
 {
+	ph_sleep(c, 50);
 	ph_log(PH_INFO, "end %u", (unsigned)ph_number(c, PH_OUTCOME));
+}
+
+static void
+fini(void *self)
+{
+	ph_log(PH_INFO, "fini");
+	free(self);
 }
 
 static int
@@ -180,7 +189,7 @@ static const struct ph_plugin plugin = {
 	.may_use = PH_CAP_SENDER | PH_CAP_RCPTS | PH_CAP_BODY,
 	.options = options,
 	.init = init,
-	.fini = free,
+	.fini = fini,
 	.connect = on_connect, .helo = on_helo, .mail = on_mail, .rcpt = on_rcpt, .data = on_data,
 	.message = on_message, .end = on_end,
 };

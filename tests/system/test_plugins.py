@@ -145,6 +145,23 @@ def test_bdat_is_asked_before_its_text(plugged):
         assert c.say('NOOP')[0] == 250
 
 
+def test_next_transaction_does_not_wait_for_the_end_of_the_last(plugged):
+    """The end hook is slow; the client goes on at once, and what hung on the one before is gone."""
+    h = plugged
+    with h.smtp() as s:
+        for i in range(5):
+            s.sendmail('sender@elsewhere.test', [str(h.test_user)], 'Subject: %d\r\n\r\nHello.\r\n' % i)
+    h.wait_stored(h.test_user, 5)
+    assert all('data=kept' in t for t in bodies(h))
+
+
+def test_it_tidies_up_when_it_is_stopped(plugged):
+    h = plugged
+    assert do(h)[0] == 250
+    h.stop()
+    assert any(f.get('text') == 'fini' for f in h.events('plugin.log'))
+
+
 def test_large_message_is_seen_whole(plugged):
     h = plugged
     h.send(h.test_user, subject='big', body='x' * 70 + '\r\n' + ('y' * 70 + '\r\n') * 40000)
