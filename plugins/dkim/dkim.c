@@ -14,10 +14,8 @@
 #include "plugins/dkim/signer.h"
 #include "plugins/dkim/verify.h"
 
-#define MARGIN_MS 500  /* left of the call's time when no more keys are asked for */
 #define NOTE_MAX 4000  /* of the host's 4096 */
-#define TXT 16
-#define REFRESH_MS 10000
+#define REFRESH_MS 5000
 
 enum mode { MODE_MARK, MODE_ENFORCE };
 
@@ -29,38 +27,6 @@ struct dkim_plugin {
 	char (*require)[254];
 	unsigned n_require;
 };
-
-/* ---- keys of others ---- */
-
-static enum verify_key
-copy_key(struct ph_str txt, char *buf, size_t n)
-{
-	if (txt.n >= n || memchr(txt.p, '\0', txt.n))
-		return VERIFY_KEY_MISSING;
-	memcpy(buf, txt.p, txt.n);
-	buf[txt.n] = '\0';
-	return VERIFY_KEY_FOUND;
-}
-
-static enum verify_key
-fetch_key(void *arg, const char *name, char *buf, size_t n)
-{
-	struct ph_call *c = arg;
-	struct ph_dns d;
-	int r, i;
-
-	if (ph_number(c, PH_DEADLINE_MS) < MARGIN_MS)
-		return VERIFY_KEY_LATER;
-	r = ph_dns(c, ph_c(name), TXT, &d);
-	if (r == -EINVAL)
-		return VERIFY_KEY_MISSING;
-	if (r || d.status == PH_DNS_FAILED || d.status == PH_DNS_BOGUS)
-		return VERIFY_KEY_LATER;
-	if (d.status != PH_DNS_OK)
-		return VERIFY_KEY_MISSING;
-	i = verify_pick(d.rdata, d.n);
-	return i >= 0 ? copy_key(d.rdata[i], buf, n) : i == -2 ? VERIFY_KEY_TWO : VERIFY_KEY_MISSING;
-}
 
 /* ---- notes ---- */
 
@@ -213,7 +179,7 @@ static enum ph_action
 verify(struct ph_call *c, const struct dkim_plugin *p)
 {
 	struct verify_signature *sig = ph_alloc(c, VERIFY_SIGNATURES_MAX * sizeof *sig);
-	int n = sig ? verify_message(p->verifier, ph_message(c), fetch_key, c, sig) : -1;
+	int n = sig ? verify_message(p->verifier, ph_message(c), record_fetch, c, sig) : -1;
 
 	if (n < 0)
 		return PH_TEMPFAIL;

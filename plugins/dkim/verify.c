@@ -6,7 +6,7 @@
  *
  * What the library has been given is in its list in the same order as in `fed`. Kept from it:
  * fields that are not fields, signatures that break a rule, those beyond the number. It parses its
- * key records out of a string of VERIFY_KEY_MAX bytes, so longer ones are no keys.
+ * key records out of a string of RECORD_MAX bytes, so longer ones are no keys.
  */
 #include "plugins/dkim/verify.h"
 
@@ -56,29 +56,6 @@ say(struct verify_signature *s, enum verify_result r, const char *reason)
 }
 
 /* ---- key records ---- */
-
-static bool
-is_key(struct ph_str txt)
-{
-	struct tags t;
-
-	return !tags_parse(txt, &t) && tags_get(&t, "p").p;
-}
-
-int
-verify_pick(const struct ph_str *txt, unsigned n)
-{
-	int found = -1;
-
-	for (unsigned i = 0; i < n; i++) {
-		if (!is_key(txt[i]))
-			continue;
-		if (found >= 0)
-			return -2;
-		found = (int)i;
-	}
-	return found;
-}
 
 /* libopendkim asks for the key of one signature. */
 static DKIM_CBSTAT

@@ -6,13 +6,12 @@
 #ifndef PLUGINS_DKIM_VERIFY_H
 #define PLUGINS_DKIM_VERIFY_H
 
-#include "plugins/plugin.h"
+#include "plugins/dkim/record.h"
 
 #define VERIFY_SIGNATURES_MAX 50
 #define VERIFY_FIELD_MAX 8192       /* bytes of a signature's field */
 #define VERIFY_HEADER_MAX (128u << 10)
 #define VERIFY_FIELDS_MAX 1000
-#define VERIFY_KEY_MAX 1024         /* bytes of a key record */
 
 /* RFC 8601 section 2.7.1. */
 enum verify_result {
@@ -30,11 +29,6 @@ struct verify_signature {
 	unsigned bits;             /* of an RSA key; 0: not known */
 	int test;                  /* the key's domain is only testing (t=y) */
 };
-
-/* How a key record is found. */
-enum verify_key { VERIFY_KEY_FOUND, VERIFY_KEY_MISSING, VERIFY_KEY_LATER, VERIFY_KEY_TWO };
-/* The record at "selector._domainkey.domain" into buf of n bytes, NUL-terminated. */
-typedef enum verify_key verify_key_fn(void *arg, const char *name, char *buf, size_t n);
 
 struct verify_rules {
 	unsigned signatures;       /* verified at most; the topmost first */
@@ -55,9 +49,5 @@ void verifier_free(struct verifier **v);
  */
 int verify_message(struct verifier *v, struct ph_str message, verify_key_fn *key, void *arg,
     struct verify_signature *ret);
-
-/* Which of the n TXT strings is the key record (RFC 6376 section 3.6.2.2): its index, -1: none,
- * -2: several. */
-int verify_pick(const struct ph_str *txt, unsigned n);
 
 #endif

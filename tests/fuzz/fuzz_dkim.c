@@ -14,7 +14,7 @@ look_up(void *arg, const char *name, char *buf, size_t n)
 {
 	const struct ph_str *key = arg;
 
-	if (strlen(name) > 600 || verify_pick(key, 1) || key->n >= n)
+	if (strlen(name) > 600 || record_pick(key, 1) || key->n >= n)
 		return VERIFY_KEY_MISSING;
 	memcpy(buf, key->p, key->n);
 	buf[key->n] = '\0';

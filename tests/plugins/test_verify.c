@@ -236,10 +236,10 @@ test_pick(void **state)
 	const struct ph_str txt[] = { ph_c("v=spf1 -all"), ph_c("v=DKIM1; p=AAAA"), ph_c("p=BBBB"), ph_c("p") };
 
 	(void)state;
-	assert_int_equal(verify_pick(txt, 1), -1);
-	assert_int_equal(verify_pick(txt, 2), 1);
-	assert_int_equal(verify_pick(txt, 3), -2);
-	assert_int_equal(verify_pick(txt + 3, 1), -1);
+	assert_int_equal(record_pick(txt, 1), -1);
+	assert_int_equal(record_pick(txt, 2), 1);
+	assert_int_equal(record_pick(txt, 3), -2);
+	assert_int_equal(record_pick(txt + 3, 1), -1);
 }
 
 static void

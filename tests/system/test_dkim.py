@@ -269,7 +269,7 @@ def test_rotation(house):
     old = {s['s'] for s in signatures(submit(h, OURS))}
     h.records = {r['name']: parts(r['value']) for r in h.json('dkim', 'show', 'example.test')}
     assert len(h.records) == 4
-    wait_for('the new keys', lambda: {s['s'] for s in signatures(submit(h, OURS))} not in (old, set()), 30, 1)
+    wait_for('the new keys', lambda: {s['s'] for s in signatures(submit(h, OURS))} not in (old, set()), 90, 1)
     mail = submit(h, OURS)
     new = {s['s'] for s in signatures(mail)}
     assert len(new) == 2 and not new & old and results(h, mail) == [True, True]
