@@ -20,6 +20,7 @@
 #include "lib/conf/table.h"
 #include "mta/cli_private.h"
 #include "mta/cli_tables.h"
+#include "mta/plugin_host.h"
 
 #define CERT_DAYS 3650
 
@@ -30,6 +31,7 @@ struct sandbox {
 	const char *domain;
 	bool proxy, ipv6;
 	const char *dns; /* ADDRESS:PORT of a name server; NULL: the system's */
+	bool plugins;    /* those that judge who sent a message */
 };
 
 static int
@@ -169,6 +171,65 @@ config_text(struct sandbox *sb, struct buf *b)
 	}
 }
 
+/* Where the plugin is: in the tree that this program was built in, or installed; or NULL. */
+static const char *
+find_plugin(struct sandbox *sb, const char *name)
+{
+	struct arena *a = sb->c->arena;
+	struct conf_plugin installed = { 0 };
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof self);
+	struct str dir = str_from(self, n > 0 ? (size_t)n : 0);
+	const char *path;
+
+	dir = str_head(dir, (size_t)(str_rchr(dir, '/') + 1));
+	path = arena_printf(a, "%.*s../plugins/%s/%s.so", STR_ARG(dir), name, name).p;
+	if (path && access(path, R_OK) == 0)
+		return path;
+	installed.file = arena_printf(a, "%s.so", name);
+	path = plugin_path(&installed, a).p;
+	return path && *path == '/' ? path : NULL;
+}
+
+static bool
+has_mark(const struct plugin *p)
+{
+	for (size_t i = 0; i < p->n_options; i++)
+		if (!strcmp(p->options[i].name, "mode") && p->options[i].words &&
+		    str_find(str_c(p->options[i].words), STR("mark")) >= 0)
+			return true;
+	return false;
+}
+
+/* A block with what the plugin asks for, but for making connections and files. */
+static void
+put_plugin(struct sandbox *sb, const char *name, struct buf *b)
+{
+	const char *path = find_plugin(sb, name);
+	struct plugin *p;
+	struct err e;
+
+	if (!path || plugin_open(path, &p, &e))
+		return;
+	buf_printf(b, "plugin %s {\n\tfile \"%s\"\n", name, path);
+	if ((p->d.wants | p->d.may_use) & (PH_CAP_DNS | PH_CAP_HEADERS)) {
+		buf_puts(b, "\tgrant ");
+		plugin_caps_put(b, (p->d.wants | p->d.may_use) & (PH_CAP_DNS | PH_CAP_HEADERS));
+		buf_puts(b, "\n");
+	}
+	buf_printf(b, "%s}\n", has_mark(p) ? "\tmode mark\n" : "");
+	plugin_close(&p);
+}
+
+static void
+put_plugins(struct sandbox *sb, struct buf *b)
+{
+	static const char *const names[] = { "spf", "dkim", "arc", "dmarc" };
+
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		put_plugin(sb, names[i], b);
+}
+
 static int
 make_dirs(struct sandbox *sb)
 {
@@ -230,7 +291,7 @@ static int
 sandbox(struct cli *c)
 {
 	struct sandbox sb = { .c = c, .ipv6 = has_ipv6(), .proxy = cli_flag(c, "proxy"),
-		.dns = cli_opt(c, "dns"),
+		.dns = cli_opt(c, "dns"), .plugins = cli_opt(c, "dns") && !cli_flag(c, "no-plugins"),
 		.domain = cli_opt(c, "domain") ? cli_opt(c, "domain") : "example.test" };
 	uint64_t base = cli_opt_u64(c, "base-port", 10000);
 	struct buf b = { 0 };
@@ -256,6 +317,8 @@ sandbox(struct cli *c)
 	if (r == 0)
 		r = certificate(&sb);
 	config_text(&sb, &b);
+	if (sb.plugins)
+		put_plugins(&sb, &b);
 	if (r == 0)
 		r = write_file(&sb, "posthorn.conf", buf_view(&b), 0644);
 	buf_done(&b);
@@ -269,6 +332,7 @@ static const struct cli_opt sandbox_opts[] = {
 	{ "proxy", OPT_FLAG, NULL, "expect the PROXY protocol on every port" },
 	{ "domain", OPT_STRING, "D", "the domain that is served (default example.test)" },
 	{ "dns", OPT_STRING, "ADDRESS:PORT", "a name server of the sandbox's own, without DNSSEC" },
+	{ "no-plugins", OPT_FLAG, NULL, "with --dns: without spf, dkim, arc and dmarc" },
 	{ 0 },
 };
 

@@ -150,7 +150,7 @@ class House:
                         'second_deadlock_stack=1')
         os.chmod(self.root, 0o711)
         args = ['sandbox', self.dir, '--base-port', str(self.ports.base), '--domain', domain]
-        args += (['--proxy'] if proxy else []) + (['--dns', dns.address] if dns else [])
+        args += (['--proxy'] if proxy else []) + (['--dns', dns.address, '--no-plugins'] if dns else [])
         self.run(*args, instance=False)
         os.chmod(self.dir, 0o711)
         self.set('spool', 'segment-size', '1M')

@@ -238,7 +238,10 @@ def test_reload_with_another_option(plugged):
 
 
 def test_mail_flows_while_it_crashes(make_house):
-    """Clients send again what was put off; nothing is lost, nothing doubled."""
+    """Clients send again what was put off; nothing is lost, nothing doubled. PLUGIN_CRASHES: how
+    often it crashes at least."""
+    wanted = int(os.environ.get('PLUGIN_CRASHES', 10))
+    each = max(20, wanted * 4 // 3)  # of a client's messages one in four has the plugin crash
     h = make_house(start=False)
     add(h)
     h.start()
@@ -247,10 +250,12 @@ def test_mail_flows_while_it_crashes(make_house):
     done, crashes = [], [0]
 
     def flow(k):
-        for i in range(20):
+        for i in range(each):
+            if crashes[0] >= wanted and i >= 20:
+                break
             subject = 'm%d-%d' % (k, i)
             faults = ['crash'] if i % 4 == 0 else []
-            for _ in range(200):
+            for _ in range(2000):
                 code = do(h, *faults, subject=subject)[0]
                 if code == 250:
                     break
@@ -264,7 +269,7 @@ def test_mail_flows_while_it_crashes(make_house):
     for t in threads:
         t.start()
     for t in threads:
-        t.join(120)
+        t.join(120 + 20 * wanted)
     h.wait_queue_empty()
-    assert h.subjects(h.test_user) == sorted(done) and len(done) == 60
-    assert crashes[0] >= 10
+    assert h.subjects(h.test_user) == sorted(done) and len(done) >= 60
+    assert crashes[0] >= wanted
