@@ -286,3 +286,12 @@ def test_records_are_printed(house):
         assert len(line) < 260
     for bad in ('a b', '../x', '', 'x..y'):
         assert house.run('dkim', 'create', bad, check=False).returncode == 2, bad
+
+
+def test_results_are_in_the_message(verifier, signer):
+    h = verifier()
+    assert offer(h, signer.sign(MAIL))[0] == 250
+    h.wait_stored(h.test_user, 1)
+    with open(h.stored(h.test_user)[0].path, 'rb') as f:
+        text = b' '.join(f.read().split())
+    assert b' dkim=pass header.d=elsewhere.test header.s=r ' in text
