@@ -5,8 +5,9 @@
  *	                        |  message/rfc822: header of the message inside --> text
  *
  * A line is held back until its end has come, a header field until the next line shows
- * that it does not go on; both up to LINE_HELD bytes, above which the piece is taken for
- * a line (of a field: passed over unchecked).
+ * that it does not go on. Patterns see a line of more than LINE_HELD bytes in pieces of
+ * that length, wherever the stream was cut; a boundary stands at the begin of a line. A
+ * field of more than FIELD_HELD bytes is passed over unchecked.
  *
  * Time is measured around each match. When a message has had its share, or a match takes
  * too many steps, the message gets 451: a check that was not made is not passed.
@@ -42,6 +43,8 @@ struct check {
 	struct str type;           /* Content-Type of the header that is read now */
 	bool encoded;              /* its Content-Transfer-Encoding hides lines */
 	uint64_t seen;             /* bytes of text of this part */
+	bool within;               /* of a line: its begin was looked at before */
+	bool passing;              /* the rest of a field that is too long to be checked */
 	struct buf cut;            /* a line whose end has not come */
 	struct buf held;           /* a header field that may go on */
 	struct buf subject;        /* what a pattern sees */
@@ -207,22 +210,38 @@ reply_text(struct check *c, struct str text)
 	return p;
 }
 
-/* "5.7.1 text", "text" or nothing. */
+/* Whether a word is an enhanced code of a refusal (RFC 3463 section 2). */
+static bool
+is_enhanced(struct str word)
+{
+	struct str class = str_cut(&word, '.'), subject = str_cut(&word, '.');
+
+	if (class.n != 1 || (class.p[0] != '4' && class.p[0] != '5'))
+		return false;
+	for (int i = 0; i < 2; i++, subject = word) {
+		if (!subject.n || subject.n > 3)
+			return false;
+		for (size_t k = 0; k < subject.n; k++)
+			if (!ascii_isdigit(subject.p[k]))
+				return false;
+	}
+	return true;
+}
+
+/* "5.7.1 text", "4.7.1 text" (to be tried again), "text" or nothing. */
 static void
 reject(struct check *c, struct str text)
 {
 	struct str rest = text, word = str_word(&rest);
-	bool coded = word.n >= 5 && word.n < 12 && word.p[0] == '5' && word.p[1] == '.';
 	const char *enhanced = "5.7.1", *why;
 
-	for (size_t i = 0; i < word.n; i++)
-		coded = coded && (ascii_isdigit(word.p[i]) || word.p[i] == '.');
-	if (coded) {
+	if (is_enhanced(word)) {
 		enhanced = arena_cstr(c->arena, word);
 		text = str_trim(rest);
 	}
 	why = reply_text(c, text.n ? text : STR("Message content rejected"));
-	verdict(c, 550, enhanced ? enhanced : "5.7.1", why ? why : "Message content rejected");
+	verdict(c, enhanced && enhanced[0] == '4' ? 450 : 550, enhanced ? enhanced : "5.7.1",
+	    why ? why : "Message content rejected");
 }
 
 /* The line as it becomes; a line end of its own belongs to it. */
@@ -429,13 +448,27 @@ end_field(struct check *c, struct buf *out)
 	struct str rest = buf_view(&c->held);
 	struct header_field f;
 
-	if (!rest.n)
-		return;
-	if (c->held.n > FIELD_HELD || !header_next(&rest, &f))
-		buf_str(out, rest);
-	else
+	c->passing = false;
+	if (header_next(&rest, &f))
 		check_field(c, &f, c->where == IN_NESTED_HEADER, out);
+	buf_str(out, rest);
 	buf_clear(&c->held);
+}
+
+/* A line of a header section, or a piece of one: held back, unless its field got too long. */
+static void
+field_line(struct check *c, struct str line, bool goes_on, struct buf *out)
+{
+	if (!goes_on)
+		end_field(c, out);
+	if (!c->passing && c->held.n + line.n <= FIELD_HELD) {
+		buf_str(&c->held, line);
+		return;
+	}
+	c->passing = true;
+	buf_str(out, buf_view(&c->held));
+	buf_clear(&c->held);
+	buf_str(out, line);
 }
 
 static void
@@ -451,13 +484,14 @@ text_line(struct check *c, struct str line, struct buf *out)
 		buf_str(out, line);
 }
 
-/* One line with its end, or what is there of the last one. */
+/* One line with its end, or a piece of it. */
 static void
 body_line(struct check *c, struct str line, struct buf *out)
 {
-	bool goes_on = line.p[0] == ' ' || line.p[0] == '\t', last;
+	bool begins = !c->within, last;
 
-	if (is_boundary(c, line, &last)) {
+	c->within = line.p[line.n - 1] != '\n';
+	if (begins && is_boundary(c, line, &last)) {
 		end_field(c, out);
 		c->where = last ? IN_TEXT : IN_PART_HEADER;
 		c->type = STR_NULL;
@@ -466,14 +500,12 @@ body_line(struct check *c, struct str line, struct buf *out)
 		buf_str(out, line);
 	} else if (c->where == IN_TEXT) {
 		text_line(c, line, out);
-	} else if (header_blank(line)) {
+	} else if (begins && header_blank(line)) {
 		end_field(c, out);
 		enter_body(c);
 		buf_str(out, line);
 	} else {
-		if (!goes_on || c->held.n > FIELD_HELD)
-			end_field(c, out);
-		buf_str(&c->held, line);
+		field_line(c, line, !begins || line.p[0] == ' ' || line.p[0] == '\t', out);
 	}
 }
 
@@ -489,10 +521,12 @@ check_body(struct check *c, struct str piece, bool last, struct buf *out)
 		buf_clear(&c->cut);
 	}
 	while (piece.n) {
-		ptrdiff_t end = str_chr(piece, '\n');
-		struct str line = end < 0 ? piece : str_head(piece, (size_t)end + 1);
+		struct str line = str_head(piece, LINE_HELD);
+		ptrdiff_t end = str_chr(line, '\n');
 
-		if (end < 0 && !last && line.n < LINE_HELD) {
+		if (end >= 0)
+			line.n = (size_t)end + 1;
+		else if (!last && line.n < LINE_HELD) {
 			buf_str(&c->cut, line);
 			break;
 		}

@@ -19,7 +19,7 @@
 
 enum rule_action {
 	RULE_IF, RULE_ENDIF,
-	RULE_REJECT,    /* 550 5.7.1, or as TEXT begins */
+	RULE_REJECT,    /* 550 5.7.1, or the code that TEXT begins with; 450 for 4.x.x */
 	RULE_DISCARD,   /* taken and thrown away */
 	RULE_HOLD,      /* kept in the queue until somebody looks at it */
 	RULE_REDIRECT,  /* to TEXT instead of its recipients */
