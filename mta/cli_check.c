@@ -22,6 +22,7 @@
 #include "mta/cli_private.h"
 #include "mta/cli_tables.h"
 #include "mta/master.h"
+#include "mta/plugin_file.h"
 #include "mta/resolver.h"
 
 #define DAYS_LEFT 14
@@ -236,6 +237,23 @@ check_ports(struct check *k)
 	}
 }
 
+/* ---- plugins ---- */
+
+static void
+check_plugins(struct check *k)
+{
+	for (size_t i = 0; i < k->c->settings->n_plugins; i++) {
+		const struct conf_plugin *p = &k->c->settings->plugins[i];
+		struct str path = plugin_file(p, k->c->arena);
+
+		if (path.n && access(path.p, R_OK) == 0)
+			good(k, "plugin", path);
+		else
+			wrong(k, "plugin", arena_printf(k->c->arena, "%.*s: %.*s: %s", STR_ARG(p->name),
+			    STR_ARG(path), strerror(errno)));
+	}
+}
+
 /* ---- the DNS ---- */
 
 struct dns_found {
@@ -327,6 +345,7 @@ check(struct cli *c)
 	for (size_t i = 0; i < s->n_tls; i++)
 		check_certificate(&k, &s->tls[i]);
 	check_ports(&k);
+	check_plugins(&k);
 	check_dns(&k);
 	cli_table_end(&k.table);
 	cli_say(c, "%u errors, %u warnings", k.errors, k.warnings);

@@ -14,6 +14,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/fd.h"
 #include "mta/cli_tables.h"
+#include "mta/plugin_file.h"
 #include "mta/plugin_host.h"
 
 #define FILE_MAX (64u << 20)
@@ -102,7 +103,7 @@ look_inside(struct cli *c, void *arg)
 	struct plugin *p;
 	struct err e = { 0 };
 
-	t.code = plugin_open(arena_cstr(c->arena, plugin_path(l->conf, c->arena)), &p, &e);
+	t.code = plugin_open(arena_cstr(c->arena, plugin_file(l->conf, c->arena)), &p, &e);
 	if (!t.code && plugin_configure(p, l->conf, say_mistake, NULL))
 		t.code = err_set(&e, -EINVAL, "its block has mistakes");
 	if (!t.code) {

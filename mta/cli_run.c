@@ -75,8 +75,8 @@ wait_ready(struct cli *c, int fd)
 	text[n] = '\0';
 	if (n && text[n - 1] == '\n')
 		text[n - 1] = '\0';
-	if (!strcmp(text, "ok")) {
-		cli_say(c, "started");
+	if (!strncmp(text, "ok", 2)) {
+		cli_say(c, "started%s", text + 2);
 		return CLI_OK;
 	}
 	return cli_fail(c, CLI_FAILED, "%s", n ? text : "the master ended without a word; the log says why");

@@ -20,6 +20,7 @@
 #include "lib/conf/table.h"
 #include "mta/cli_private.h"
 #include "mta/cli_tables.h"
+#include "mta/plugin_file.h"
 #include "mta/plugin_host.h"
 
 #define CERT_DAYS 3650
@@ -187,7 +188,7 @@ find_plugin(struct sandbox *sb, const char *name)
 	if (path && access(path, R_OK) == 0)
 		return path;
 	installed.file = arena_printf(a, "%s.so", name);
-	path = plugin_path(&installed, a).p;
+	path = plugin_file(&installed, a).p;
 	return path && *path == '/' ? path : NULL;
 }
 

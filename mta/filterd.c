@@ -36,6 +36,7 @@
 #include "lib/mail/word.h"
 #include "lib/proc/metrics.h"
 #include "lib/proc/service.h"
+#include "mta/plugin_file.h"
 #include "mta/plugin_host.h"
 #include "mta/workers.h"
 
@@ -792,7 +793,7 @@ load(const struct settings *c, struct err *e)
 {
 	const struct passwd *pw;
 	struct arena *a = arena_new(64u << 10);
-	struct str path = a ? plugin_path(filterd.conf, a) : STR_NULL;
+	struct str path = a ? plugin_file(filterd.conf, a) : STR_NULL;
 	int r = path.p ? find_user(c, &pw, e) : err_set(e, -ENOMEM, "out of memory");
 
 	if (!r)

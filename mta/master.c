@@ -80,7 +80,7 @@ master_child_ready(void)
 	LOG_INFO("master.ready", L_U64("processes", children_count()),
 	    L_U64("listeners", master.n_listeners), L_U64("ms", clock_ms() - master.started_ms));
 	log_flush();
-	tell_starter("ok");
+	tell_starter(filters_ill() ? "ok, but a plugin cannot start; the log says why, and its on-error what becomes of mail" : "ok");
 	notify_manager("READY=1");
 }
 

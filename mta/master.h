@@ -14,7 +14,7 @@ struct master_opts {
 	bool foreground;         /* started on a terminal: SIGINT stops */
 	int ready_fd;            /* -1, or where to write "ok\n" when every process is up
 	                          * and every listener accepts, or one line of error text;
-	                          * closed after */
+	                          * closed after. "ok, but ...": a plugin cannot start */
 };
 
 /* Runs until stopped; returns the exit status. Takes the settings. -EALREADY is

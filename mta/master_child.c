@@ -648,6 +648,8 @@ child_exited(pid_t pid, int status)
 		c->backoff_ms = BACKOFF_MAX_MS;
 	if (c->program->role == ROLE_FILTERD && c->backoff_ms > BACKOFF_PLUGIN_MS)
 		c->backoff_ms = BACKOFF_PLUGIN_MS;
+	if (children_ill(c))
+		master_child_ready();
 	LOG_ERROR("master.died", L_C("child", role_name(c->program->role)),
 	    L_U64("instance", c->instance), L_I64("pid", pid), L_C("how", c->last_exit),
 	    L_U64("restart_ms", c->backoff_ms));
@@ -668,7 +670,13 @@ bool
 children_all_ready(void)
 {
 	for (size_t i = 0; i < master.n_children; i++)
-		if (!master.children[i].ready && wanted(&master.children[i]))
+		if (!master.children[i].ready && wanted(&master.children[i]) && !children_ill(&master.children[i]))
 			return false;
 	return true;
+}
+
+bool
+children_ill(const struct master_child *c)
+{
+	return c->program->role == ROLE_FILTERD && !c->ready && c->last_exit[0];
 }

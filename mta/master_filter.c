@@ -15,6 +15,7 @@
 #include "lib/base/clock.h"
 #include "lib/base/log.h"
 #include "mta/master_private.h"
+#include "mta/plugin_file.h"
 
 #define READY_MS 15000
 
@@ -49,17 +50,15 @@ filters_settings(const struct master_child *c)
 static struct file_id
 file_id(const struct conf_plugin *p)
 {
-	char path[4096];
-	struct str base = str_skip(p->file, (size_t)(str_rchr(p->file, '/') + 1));
+	struct arena *a = arena_new(0);
+	struct str path = a ? plugin_file(p, a) : STR_NULL;
+	struct file_id id = { 0 };
 	struct stat st;
 
-	snprintf(path, sizeof path, "%.*s", STR_ARG(p->file));
-	if (stat(path, &st) < 0)
-		snprintf(path, sizeof path, "%s/%.*s", PLUGINDIR, STR_ARG(base));
-	if (stat(path, &st) < 0)
-		return (struct file_id){ 0 };
-	return (struct file_id){ st.st_dev, st.st_ino, st.st_size, st.st_mtim.tv_sec,
-		st.st_mtim.tv_nsec };
+	if (path.n && stat(path.p, &st) == 0)
+		id = (struct file_id){ st.st_dev, st.st_ino, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec };
+	arena_free(&a);
+	return id;
 }
 
 static bool
@@ -142,6 +141,15 @@ filters_plan(struct settings *s, struct err *e)
 		c->file = file_id(&s->plugins[i]);
 	}
 	return 0;
+}
+
+bool
+filters_ill(void)
+{
+	for (size_t i = 0; i < master.n_children; i++)
+		if (!master.children[i].idle && children_ill(&master.children[i]))
+			return true;
+	return false;
 }
 
 /* ---- a reload ---- */

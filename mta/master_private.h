@@ -98,7 +98,10 @@ int children_plan(const struct settings *s, struct err *e);
 int child_start(struct master_child *c, struct err *e);
 void child_exited(pid_t pid, int status);
 void child_send(struct master_child *c, uint16_t type, uint64_t id, const struct buf *b, int fd);
+/* But for plugins that cannot start. */
 bool children_all_ready(void);
+/* A plugin that has ended before it was ready. */
+bool children_ill(const struct master_child *c);
 unsigned children_count(void); /* those that are to run */
 /* CONFIG, TLS and changed listeners to every child, then RELOADED; done(arg,
  * err) once all have answered (err NULL: fine). */
@@ -109,6 +112,8 @@ void children_reload(void (*done)(void *arg, const struct err *e), void *arg);
  * none of them runs any more). */
 void filters_prepare(struct settings *n, void (*done)(void *arg, const struct err *e), void *arg);
 void filters_abandon(void);
+/* Whether a plugin cannot start. */
+bool filters_ill(void);
 /* A process that filters_prepare started is ready; has ended before it was. */
 void filters_ready(struct master_child *c);
 void filters_died(struct master_child *c);

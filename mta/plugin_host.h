@@ -55,8 +55,6 @@ int plugin_open(const char *path, struct plugin **ret, struct err *e);
 /* Calls fini if it was started; the shared object stays in memory. */
 void plugin_close(struct plugin **p);
 
-/* Where the settings' `file` is: as it says, or among the plugins that are installed. */
-struct str plugin_path(const struct conf_plugin *c, struct arena *a);
 
 /* Judges the options and grants of its block: each mistake is told by fn with its place. The number
  * of mistakes. */

@@ -155,17 +155,6 @@ plugin_close(struct plugin **pp)
 	free(p);
 }
 
-struct str
-plugin_path(const struct conf_plugin *c, struct arena *a)
-{
-	struct str path = arena_dup(a, c->file), base = str_skip(path, (size_t)(str_rchr(path, '/') + 1));
-
-	if (!path.p || access(path.p, F_OK) == 0)
-		return path;
-	base = arena_printf(a, "%s/%.*s", PLUGINDIR, STR_ARG(base));
-	return base.p && access(base.p, F_OK) == 0 ? base : path;
-}
-
 /* ---- options ---- */
 
 void

@@ -354,12 +354,33 @@ tell(struct qjob *j, const struct mail *mail)
 	deliver_frame_done(j);
 }
 
+/* A job whose numbers wait for the log: from first to last. */
+struct numbering {
+	struct qjob *job;
+	uint16_t first, last;
+};
+
+/* What is not in the log must not be told: after a crash the number might be given to more. */
+static void
+take_back(const struct numbering *n)
+{
+	struct qmsg *m = n->job->m;
+
+	for (uint32_t i = 0; i < m->n_rcpts; i++)
+		if (is_owed(&m->rcpts[i]) && m->rcpts[i].event >= n->first && m->rcpts[i].event <= n->last)
+			m->rcpts[i].event = 0;
+}
+
 /* The numbers stand in the log. */
 static void
 numbered(void *arg, int code)
 {
-	struct qjob *j = arg;
+	struct numbering *n = arg;
+	struct qjob *j = n->job;
 
+	if (code)
+		take_back(n);
+	free(n);
 	if (code)
 		sched_job_done(j);
 	else
@@ -393,10 +414,16 @@ void
 bounce_start(struct qjob *j)
 {
 	struct queue_update u = { 0 };
+	size_t n = number(j, &u);
+	struct numbering *arg = n ? malloc(sizeof *arg) : NULL;
 
-	if (number(j, &u))
-		record_update(j->m, &u, true, numbered, j);
-	else
+	if (n && !arg)
+		fatal("queue.memory", "no memory");
+	if (n) {
+		*arg = (struct numbering){ j, (uint16_t)u.results[0].event, (uint16_t)u.results[n - 1].event };
+		record_update(j->m, &u, true, numbered, arg);
+	} else {
 		deliver_read(j, tell);
+	}
 	free(u.results);
 }

@@ -273,3 +273,15 @@ def test_mail_flows_while_it_crashes(make_house):
     h.wait_queue_empty()
     assert h.subjects(h.test_user) == sorted(done) and len(done) >= 60
     assert crashes[0] >= wanted
+
+
+def test_one_that_is_not_there(make_house):
+    """A plugin whose file is missing is found by `check`; all else starts, and `start` says so."""
+    h = make_house(start=False)
+    h.allow(r'master.died child=filterd|service.init_failed.*plugin gone')
+    h.add('plugin gone {\n file "gone.so"\n on-error accept\n}\n')
+    bad = h.run('check', check=False)
+    assert bad.returncode != 0 and 'gone' in bad.stdout + bad.stderr
+    said = h.run('start', check=False)
+    assert said.returncode == 0 and 'a plugin cannot start' in said.stdout, said
+    h.run('stop')
