@@ -184,6 +184,8 @@ rules_add(struct conf_rules *rs, struct str text, struct arena *a, struct err *e
 		if (line.n && line.p[0] != '#')
 			buf_str(&b, line);
 	}
+	if (!code && b.over)
+		code = err_set(e, -E2BIG, "a rule is too long");
 	buf_done(&b);
 	return code;
 }
