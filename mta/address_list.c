@@ -123,7 +123,8 @@ take_item(struct str raw, struct arena *a, struct address_item *ret)
 		if (!r && (!s.n || s.p[0] != '/'))
 			return -EINVAL;
 	} else {
-		return take_address(raw, ret);
+		r = take_address(s, ret); /* "user1@example.test" as user1@example.test, */
+		return r > 0 || s.p == raw.p ? r : take_address(raw, ret); /* "two words" not */
 	}
 	if (r || !s.n)
 		return r ? r : -EINVAL;

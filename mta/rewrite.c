@@ -18,7 +18,8 @@ struct rewriting {
 struct subject {
 	struct path path;
 	struct mailname name;
-	size_t base;          /* bytes of the local part before the delimiter; 0: no detail */
+	size_t base;          /* bytes of name's local part before the delimiter; 0: no detail */
+	struct str detail;    /* from the delimiter on, as it was written */
 	bool by_local;        /* keys without a domain count */
 };
 
@@ -26,6 +27,15 @@ static int
 fail(struct rewriting *w, int code, const char *what, struct str about)
 {
 	return err_set(&w->r->why, code, "%s: %.*s", what, STR_ARG(str_head(about, 200)));
+}
+
+static struct str
+detail_of(const struct settings *s, struct str local)
+{
+	for (size_t i = 1; i < local.n; i++)
+		if (str_chr(s->recipient_delimiter, local.p[i]) >= 0)
+			return str_skip(local, i);
+	return STR("");
 }
 
 /* 0; 1: not an address; negative. */
@@ -42,6 +52,7 @@ read_subject(struct rewriting *w, struct str address, struct subject *ret)
 	if (mailname_parse(ret->path.text, &ret->name))
 		return 1;
 	ret->base = route_base_length(s, ret->name.local);
+	ret->detail = detail_of(s, ret->path.local);
 	r = route_has_aliases(w->r, ret->name.domain);
 	if (r < 0)
 		return fail(w, r, "the directory cannot answer about", address);
@@ -87,6 +98,29 @@ find(struct rewriting *w, const struct conf_names *names, const struct subject *
 	return r;
 }
 
+/* Adds the detail to a local part as addresses are written, behind what its quotes hold. */
+static struct str
+with_detail(struct rewriting *w, struct str local, struct str detail)
+{
+	struct buf b = { .max = 8192 };
+	bool quoted = local.n > 1 && local.p[0] == '"' && local.p[local.n - 1] == '"';
+	struct str text;
+
+	if (!detail.n)
+		return local;
+	buf_putc(&b, '"');
+	buf_str(&b, quoted ? str_from(local.p + 1, local.n - 2) : local);
+	for (size_t i = 0; i < detail.n; i++) {
+		if (detail.p[i] == '"' || detail.p[i] == '\\')
+			buf_putc(&b, '\\');
+		buf_putc(&b, detail.p[i]);
+	}
+	buf_putc(&b, '"');
+	text = b.over ? STR_NULL : arena_dup(w->a, buf_view(&b));
+	buf_done(&b);
+	return text;
+}
+
 /* The value as an address in full. */
 static int
 complete(struct rewriting *w, const struct subject *s, struct str value, bool detail, struct str *ret)
@@ -94,16 +128,14 @@ complete(struct rewriting *w, const struct subject *s, struct str value, bool de
 	ptrdiff_t at = str_rchr(value, '@'), own = str_rchr(s->path.text, '@');
 	struct str local = at < 0 ? value : str_head(value, (size_t)at);
 	struct str domain = at < 0 ? w->r->settings->origin_domain : str_skip(value, (size_t)at + 1);
-	struct str extension = detail ? str_skip(s->path.local, s->base) : STR_NULL, text;
+	struct str text;
 	struct path p;
 
-	if (at == 0) {
-		local = str_head(s->path.text, (size_t)own);
-		extension = STR_NULL;
-	}
-	if (local.n && local.p[local.n - 1] == '"')
-		extension = STR_NULL;
-	text = arena_printf(w->a, "%.*s%.*s@%.*s", STR_ARG(local), STR_ARG(extension), STR_ARG(domain));
+	local = at ? with_detail(w, local, detail ? s->detail : STR("")) :
+	    str_head(s->path.text, (size_t)own);
+	if (!local.p)
+		return -ENOMEM;
+	text = arena_printf(w->a, "%.*s@%.*s", STR_ARG(local), STR_ARG(domain));
 	if (!text.p)
 		return -ENOMEM;
 	if (path_parse_address(text, PATH_UTF8, w->a, &p))
