@@ -241,7 +241,7 @@ next_timeout(struct loop *l)
 {
 	uint64_t now;
 
-	if (!list_empty(&l->ready) || l->deferred)
+	if (!list_empty(&l->ready) || !list_empty(&l->hooks) || l->deferred)
 		return 0;
 	if (!l->heap_n)
 		return -1;
