@@ -106,6 +106,7 @@ accept_check(const struct settings *s, struct str content, unsigned flags,
 	}
 	if (h.received > s->hop_limit)
 		return (struct accept_verdict){ 554, "5.4.6", "Too many hops: mail loop" };
+	h.n = h.no_header ? 0 : content.n - rest.n + header_blank(rest);
 	*ret = h;
 	return (struct accept_verdict){ 0 };
 }
@@ -301,22 +302,23 @@ compose(const struct accept_request *r, struct arena *a, bool last, struct outgo
     struct accept_verdict *ret_verdict)
 {
 	bool flat = rewrite_wanted(r->settings, REWRITE_GENERIC);
-	size_t n = header_length(r->content);
 	unsigned flags = (r->submitted ? ACCEPT_SUBMITTED : 0u) |
 	    (r->env->flags & ENV_EXEMPT ? ACCEPT_RETURNS : 0u);
 	struct accept_header h;
 	int code;
 
-	*o = (struct outgoing){ .header = str_head(r->content, n), .body = str_skip(r->content, n) };
+	*o = (struct outgoing){ .n = 0 };
 	*ret_verdict = accept_check(r->settings, r->content, flags, &h);
 	if (ret_verdict->smtp)
 		return 0;
+	o->header = str_head(r->content, h.n);
+	o->body = str_skip(r->content, h.n);
 	code = run_checks(r, a, last, o, ret_verdict);
 	if (!code && !ret_verdict->smtp)
 		code = rewrite_header(r, a, o);
 	if (code || ret_verdict->smtp)
 		return code;
-	if (o->header.p != r->content.p && n) {
+	if (o->header.p != r->content.p && h.n) {
 		*ret_verdict = accept_check(r->settings, o->header, flags, &h);
 		if (ret_verdict->smtp)
 			return 0;

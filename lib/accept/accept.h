@@ -57,6 +57,7 @@ struct accept_header {
 	bool date, message_id;
 	bool tls_optional;            /* TLS-Required: No (RFC 8689 section 3) */
 	bool no_header;               /* the first line is not a field */
+	size_t n;                     /* bytes of the header section with its empty line */
 	struct accept_cut { size_t at, n; } cuts[ACCEPT_CUTS]; /* in order: left out */
 	size_t n_cuts;
 };
