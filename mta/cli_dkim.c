@@ -253,6 +253,17 @@ read_keys(struct cli *c, const struct place *p, struct str domain, struct dkim_k
 	return CLI_OK;
 }
 
+/* The keys of the domain that was given, and where they lie. */
+static int
+open_keys(struct cli *c, struct place *p, struct str *domain, struct dkim_key **v, size_t *n)
+{
+	int r = get_domain(c, domain);
+
+	if (!r)
+		r = find_place(c, p);
+	return r ? r : read_keys(c, p, *domain, v, n);
+}
+
 static int
 dkim_create(struct cli *c)
 {
@@ -261,12 +272,8 @@ dkim_create(struct cli *c)
 	struct place p;
 	struct str domain;
 	size_t n;
-	int r = get_domain(c, &domain);
+	int r = open_keys(c, &p, &domain, &old, &n);
 
-	if (!r)
-		r = find_place(c, &p);
-	if (!r)
-		r = read_keys(c, &p, domain, &old, &n);
 	for (size_t i = 0; !r && i < n; i++)
 		if (!old[i].until || now < old[i].until)
 			return cli_fail(c, CLI_FAILED, "%.*s has a key '%.*s' that signs: dkim rotate",
@@ -299,12 +306,8 @@ dkim_rotate(struct cli *c)
 	struct place p;
 	struct str domain;
 	size_t n;
-	int r = get_domain(c, &domain);
+	int r = open_keys(c, &p, &domain, &old, &n);
 
-	if (!r)
-		r = find_place(c, &p);
-	if (!r)
-		r = read_keys(c, &p, domain, &old, &n);
 	if (r)
 		return r;
 	if (!n)
@@ -363,12 +366,8 @@ dkim_show(struct cli *c)
 	struct place p;
 	struct str domain;
 	size_t n, k = 0;
-	int r = get_domain(c, &domain);
+	int r = open_keys(c, &p, &domain, &v, &n);
 
-	if (!r)
-		r = find_place(c, &p);
-	if (!r)
-		r = read_keys(c, &p, domain, &v, &n);
 	if (r)
 		return r;
 	for (size_t i = 0; i < n; i++)
@@ -396,12 +395,8 @@ dkim_delete(struct cli *c)
 	struct place p;
 	struct str domain;
 	size_t n, i = 0;
-	int r = get_domain(c, &domain);
+	int r = open_keys(c, &p, &domain, &v, &n);
 
-	if (!r)
-		r = find_place(c, &p);
-	if (!r)
-		r = read_keys(c, &p, domain, &v, &n);
 	if (r)
 		return r;
 	while (i < n && !str_ieq(v[i].selector, str_c(c->args[1])))

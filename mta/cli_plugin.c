@@ -61,19 +61,14 @@ apart(struct cli *c, const char *what, int (*fn)(struct cli *c, void *arg), void
 static int
 read_file(struct cli *c, const char *path, struct str *ret)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	char *p;
+	struct buf b = { .max = FILE_MAX };
+	int r = fd_read_file(path, &b);
 
-	if (fd < 0 || fstat(fd, &st) < 0 || st.st_size > FILE_MAX) {
-		if (fd >= 0)
-			close(fd);
+	*ret = r ? STR_NULL : arena_dup(c->arena, buf_view(&b));
+	buf_done(&b);
+	if (r)
 		return cli_fail(c, CLI_FAILED, "cannot read %s", path);
-	}
-	p = arena_alloc(c->arena, (size_t)st.st_size + 1);
-	*ret = str_from(p, p && read(fd, p, (size_t)st.st_size) == st.st_size ? (size_t)st.st_size : 0);
-	close(fd);
-	return p ? CLI_OK : cli_fail(c, CLI_TEMPORARY, "out of memory");
+	return ret->p ? CLI_OK : cli_fail(c, CLI_TEMPORARY, "out of memory");
 }
 
 /* ---- plugin list ---- */

@@ -172,26 +172,6 @@ config_text(struct sandbox *sb, struct buf *b)
 	}
 }
 
-/* Where the plugin is: in the tree that this program was built in, or installed; or NULL. */
-static const char *
-find_plugin(struct sandbox *sb, const char *name)
-{
-	struct arena *a = sb->c->arena;
-	struct conf_plugin installed = { 0 };
-	char self[PATH_MAX];
-	ssize_t n = readlink("/proc/self/exe", self, sizeof self);
-	struct str dir = str_from(self, n > 0 ? (size_t)n : 0);
-	const char *path;
-
-	dir = str_head(dir, (size_t)(str_rchr(dir, '/') + 1));
-	path = arena_printf(a, "%.*s../plugins/%s/%s.so", STR_ARG(dir), name, name).p;
-	if (path && access(path, R_OK) == 0)
-		return path;
-	installed.file = arena_printf(a, "%s.so", name);
-	path = plugin_file(&installed, a).p;
-	return path && *path == '/' ? path : NULL;
-}
-
 static bool
 has_mark(const struct plugin *p)
 {
@@ -206,13 +186,14 @@ has_mark(const struct plugin *p)
 static void
 put_plugin(struct sandbox *sb, const char *name, struct buf *b)
 {
-	const char *path = find_plugin(sb, name);
+	struct arena *a = sb->c->arena;
+	struct str path = plugin_file_shipped(arena_printf(a, "%s.so", name), a);
 	struct plugin *p;
 	struct err e;
 
-	if (!path || plugin_open(path, &p, &e))
+	if (!path.n || plugin_open(path.p, &p, &e))
 		return;
-	buf_printf(b, "plugin %s {\n\tfile \"%s\"\n", name, path);
+	buf_printf(b, "plugin %s {\n\tfile \"%s\"\n", name, path.p);
 	if ((p->d.wants | p->d.may_use) & (PH_CAP_DNS | PH_CAP_HEADERS)) {
 		buf_puts(b, "\tgrant ");
 		plugin_caps_put(b, (p->d.wants | p->d.may_use) & (PH_CAP_DNS | PH_CAP_HEADERS));

@@ -446,22 +446,12 @@ begin(void)
 }
 
 static bool
-same_list(const struct str *a, size_t n_a, const struct str *b, size_t n_b)
-{
-	bool same = n_a == n_b;
-
-	for (size_t i = 0; same && i < n_a; i++)
-		same = str_eq(a[i], b[i]);
-	return same;
-}
-
-static bool
 same_dns(const struct settings *a, const struct settings *b)
 {
-	return same_list(a->dns_servers, a->n_dns_servers, b->dns_servers, b->n_dns_servers) &&
-	    same_list(a->dns_records, a->n_dns_records, b->dns_records, b->n_dns_records) &&
-	    same_list(a->dns_zones, a->n_dns_zones, b->dns_zones, b->n_dns_zones) &&
-	    same_list(a->dns_anchors, a->n_dns_anchors, b->dns_anchors, b->n_dns_anchors) &&
+	return strs_eq(a->dns_servers, a->n_dns_servers, b->dns_servers, b->n_dns_servers) &&
+	    strs_eq(a->dns_records, a->n_dns_records, b->dns_records, b->n_dns_records) &&
+	    strs_eq(a->dns_zones, a->n_dns_zones, b->dns_zones, b->n_dns_zones) &&
+	    strs_eq(a->dns_anchors, a->n_dns_anchors, b->dns_anchors, b->n_dns_anchors) &&
 	    a->dns_validate == b->dns_validate;
 }
 

@@ -69,23 +69,13 @@ same_file(const struct file_id *a, const struct file_id *b)
 }
 
 static bool
-same_list(const struct str *a, size_t n_a, const struct str *b, size_t n_b)
-{
-	bool same = n_a == n_b;
-
-	for (size_t i = 0; same && i < n_a; i++)
-		same = str_eq(a[i], b[i]);
-	return same;
-}
-
-static bool
 same_options(const struct conf_plugin *a, const struct conf_plugin *b)
 {
 	bool same = a->n_options == b->n_options;
 
 	for (size_t i = 0; same && i < a->n_options; i++)
 		same = str_eq(a->options[i].name, b->options[i].name) &&
-		    same_list(a->options[i].v, a->options[i].n, b->options[i].v, b->options[i].n);
+		    strs_eq(a->options[i].v, a->options[i].n, b->options[i].v, b->options[i].n);
 	return same;
 }
 
@@ -96,7 +86,7 @@ same_plugin(const struct conf_plugin *a, const struct conf_plugin *b)
 {
 	return str_ieq(a->name, b->name) && str_eq(a->file, b->file) && a->sandbox == b->sandbox &&
 	    a->threads == b->threads && a->memory_limit == b->memory_limit &&
-	    same_list(a->grants, a->n_grants, b->grants, b->n_grants) && same_options(a, b);
+	    strs_eq(a->grants, a->n_grants, b->grants, b->n_grants) && same_options(a, b);
 }
 
 /* The slot of a running process that serves p as it is now, or 0. */

@@ -26,15 +26,23 @@ in_build(struct str base, struct arena *a)
 }
 
 struct str
+plugin_file_shipped(struct str base, struct arena *a)
+{
+	struct str path = in_build(base, a);
+
+	if (path.n)
+		return path;
+	path = arena_printf(a, "%s/%.*s", PLUGINDIR, STR_ARG(base));
+	return path.p && access(path.p, F_OK) == 0 ? path : STR_NULL;
+}
+
+struct str
 plugin_file(const struct conf_plugin *c, struct arena *a)
 {
-	struct str path = arena_dup(a, c->file), base = str_skip(path, (size_t)(str_rchr(path, '/') + 1)), p;
+	struct str path = arena_dup(a, c->file), shipped;
 
 	if (!path.p || access(path.p, F_OK) == 0)
 		return path;
-	p = in_build(base, a);
-	if (p.n)
-		return p;
-	p = arena_printf(a, "%s/%.*s", PLUGINDIR, STR_ARG(base));
-	return p.p && access(p.p, F_OK) == 0 ? p : path;
+	shipped = plugin_file_shipped(str_skip(path, (size_t)(str_rchr(path, '/') + 1)), a);
+	return shipped.n ? shipped : path;
 }

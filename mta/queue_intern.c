@@ -12,6 +12,16 @@
 #define HOPS_IDLE 10000u    /* hops without mail that are remembered */
 #define TENANTS_IDLE 10000u /* tenants without mail that are, while their rate holds them back */
 
+/* It is idle no more, if it was. */
+static void
+tenant_wanted(struct queue *q, struct tenant *t)
+{
+	if (list_linked(&t->idle)) {
+		list_remove(&t->idle);
+		q->n_idle_tenants--;
+	}
+}
+
 struct tenant *
 tenant_ref(struct queue *q, struct str name)
 {
@@ -30,20 +40,15 @@ tenant_ref(struct queue *q, struct str name)
 			return NULL;
 		}
 	}
-	if (!t->refs++ && list_linked(&t->idle)) {
-		list_remove(&t->idle);
-		q->n_idle_tenants--;
-	}
+	tenant_wanted(q, t);
+	t->refs++;
 	return t;
 }
 
 static void
 tenant_free(struct queue *q, struct tenant *t)
 {
-	if (list_linked(&t->idle)) {
-		list_remove(&t->idle);
-		q->n_idle_tenants--;
-	}
+	tenant_wanted(q, t);
 	strmap_del(&q->tenants, t->name);
 	free(t);
 }

@@ -10,6 +10,16 @@ str_eq(struct str a, struct str b)
 }
 
 bool
+strs_eq(const struct str *a, size_t n_a, const struct str *b, size_t n_b)
+{
+	bool same = n_a == n_b;
+
+	for (size_t i = 0; same && i < n_a; i++)
+		same = str_eq(a[i], b[i]);
+	return same;
+}
+
+bool
 str_ieq(struct str a, struct str b)
 {
 	if (a.n != b.n)

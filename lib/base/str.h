@@ -55,6 +55,8 @@ str_head(struct str s, size_t n)
 
 bool str_eq(struct str a, struct str b);
 bool str_ieq(struct str a, struct str b);
+/* Whether two lists have the same texts in the same order. */
+bool strs_eq(const struct str *a, size_t n_a, const struct str *b, size_t n_b);
 /* Like memcmp over the common length, then by length. */
 int str_cmp(struct str a, struct str b);
 int str_icmp(struct str a, struct str b);
